@@ -1,0 +1,75 @@
+"""Pixel values of cloud-hosted COGs for millions of points, on Apache Beam.
+
+The transforms, in the order data flows: ``ReadPoints`` (or ``BatchPoints``),
+``ReadCollection``, ``PlanTiles``, ``FetchTiles``, ``SampleNearest``, ``FallbackRing``,
+``WriteSamples`` (or ``ToRows``); ``SamplePoints`` composes them, and
+``BuildCollection`` makes what they read.
+"""
+
+from rasteret_beam.collection import CollectionQuery
+from rasteret_beam.elements import (
+    DeadLetter,
+    PointBatch,
+    Record,
+    SampleBatch,
+    TileBatch,
+    TileBlockKey,
+    TilePoints,
+)
+from rasteret_beam.errors import (
+    BandNotFoundError,
+    CollectionError,
+    CrsError,
+    OptionError,
+    PointsError,
+    RasteretBeamError,
+)
+from rasteret_beam.filters import Filters
+from rasteret_beam.options import SampleOptions
+from rasteret_beam.points import PointColumns
+from rasteret_beam.storage import Store
+from rasteret_beam.transforms.build_collection import BuildCollection
+from rasteret_beam.transforms.fallback_ring import FallbackRing
+from rasteret_beam.transforms.fetch_tiles import FetchTiles
+from rasteret_beam.transforms.plan_tiles import PlanTiles
+from rasteret_beam.transforms.read_collection import ReadCollection
+from rasteret_beam.transforms.read_points import ReadPoints
+from rasteret_beam.transforms.rows import BatchPoints, ToRows
+from rasteret_beam.transforms.sample_nearest import SampleNearest
+from rasteret_beam.transforms.sample_points import SamplePoints
+from rasteret_beam.transforms.write_samples import WriteDeadLetters, WriteSamples
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BandNotFoundError",
+    "BatchPoints",
+    "BuildCollection",
+    "CollectionError",
+    "CollectionQuery",
+    "CrsError",
+    "DeadLetter",
+    "FallbackRing",
+    "FetchTiles",
+    "Filters",
+    "OptionError",
+    "PlanTiles",
+    "PointBatch",
+    "PointColumns",
+    "PointsError",
+    "RasteretBeamError",
+    "ReadCollection",
+    "ReadPoints",
+    "Record",
+    "SampleBatch",
+    "SampleNearest",
+    "SampleOptions",
+    "SamplePoints",
+    "Store",
+    "TileBatch",
+    "TileBlockKey",
+    "TilePoints",
+    "ToRows",
+    "WriteDeadLetters",
+    "WriteSamples",
+]

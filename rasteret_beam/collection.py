@@ -1,0 +1,442 @@
+"""Collection Parquet -> records, as rasteret 0.3 and 0.4 write and read it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from rasteret_beam import schema
+from rasteret_beam.bands import asset_keys
+from rasteret_beam.elements import Asset, DeadLetter, Grid, Record, RecordInfo, TileLayout
+from rasteret_beam.errors import (
+    BandMissingError,
+    BandNotFoundError,
+    CollectionError,
+    FetchError,
+    RasteretBeamError,
+    RecordError,
+)
+from rasteret_beam.filters import Filters
+from rasteret_beam.grid import crs
+from rasteret_beam.grid.geotransform import from_coefficients
+from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX, Status
+from rasteret_beam.storage import Store, redact
+from rasteret_beam.storage.files import arrow_filesystem
+from rasteret_beam.storage.store import local_path
+from rasteret_beam.tiff.compression import BYTE_DECODERS, PIXEL_DECODERS
+from rasteret_beam.tiff.header import parse_nodata
+from rasteret_beam.tiff.tags import PlanarConfiguration, Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+STAGE = "ReadCollection"
+
+_BATCH_ROWS = 1024
+_RECORD_BITS = 40
+_CRS_COLUMNS = ("proj:code", "proj:epsg", "crs", "proj:wkt2", "proj:projjson")
+_ALTERNATES = ("s3", "aws", "https", "http", "cloudfront")
+_BYTE_ORDERS = {"little": "<", "big": ">"}
+# Types are given: a folder of records without a date has none to infer.
+_PARTITIONING = ds.partitioning(
+    pa.schema([("year", pa.int32()), ("month", pa.int32())]), flavor="hive",
+)
+_MAX_TILE_BYTES = 256 * 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CollectionQuery:
+    """Which records and bands of a collection.
+
+    Attributes:
+        uri: A Parquet file, or a folder of them (hive-partitioned or plain).
+        bands: Names of the bands.
+        filters: Conditions on the records.
+        data_source: Whose band names to know (``sentinel-2-l2a``, ...); by default as
+            the collection says.
+        store: How files are read.
+    """
+
+    uri: str
+    bands: tuple[str, ...]
+    filters: Filters = dataclasses.field(default_factory=Filters)
+    data_source: str | None = None
+    store: Store = dataclasses.field(default_factory=Store)
+
+
+class Fragment(NamedTuple):
+    """One Parquet file of a collection.
+
+    Attributes:
+        uri: The file.
+        number: Its place in the collection's scan order (sorted by path).
+    """
+
+    uri: str
+    number: int
+
+
+def list_fragments(query: CollectionQuery) -> list[Fragment]:
+    """Lists a collection's files, and checks that it is one.
+
+    Raises:
+        CollectionError: Not there, not Parquet, or without a required column.
+        BandNotFoundError: A band is in no record.
+    """
+    store, path = query.store, local_path(query.uri)
+    if path is not None and not path.exists():
+        msg = f"Parquet not found at {query.uri}"
+        raise CollectionError(msg)
+    is_folder = path.is_dir() if path is not None else store.info(query.uri) is None
+    uris = [query.uri]
+    if is_folder:
+        uris = [uri for uri in store.list_files(query.uri) if _is_data_file(query.uri, uri)]
+    if not uris:
+        msg = f"Parquet not found at {redact(query.uri)}: no *.parquet file below it"
+        raise CollectionError(msg)
+    _check_schema(_open(store, uris[0]).schema, query)
+    return [Fragment(uri, number) for number, uri in enumerate(uris)]
+
+
+def read_fragment(
+    query: CollectionQuery, fragment: Fragment,
+) -> Iterator[tuple[Record | None, list[DeadLetter]]]:
+    """Reads the records of one file that meet the query's filters.
+
+    Args:
+        query: What to read.
+        fragment: The file.
+
+    Yields:
+        Each record with the dead letters of what in it cannot be used; None where
+        nothing of it can.
+
+    Raises:
+        CollectionError: The file is not Parquet, or lacks a filter's column.
+    """
+    dataset = _open(query.store, fragment.uri)
+    names = set(dataset.schema.names)
+    bands = [band for b in query.bands for band in _metadata_names(b, query.data_source, names)]
+    wanted = [
+        *schema.REQUIRED_COLUMNS, *_CRS_COLUMNS, "collection",
+        *(band + METADATA_SUFFIX for band in bands), *(band + TIFF_SUFFIX for band in bands),
+    ]  # fmt: skip
+    columns = [name for name in dict.fromkeys(wanted) if name in names and name != "geometry"]
+    default_source = query.data_source or _declared_source(dataset.schema)
+    scanner = dataset.scanner(
+        columns=columns,
+        filter=query.filters.expression(dataset.schema),
+        batch_size=_BATCH_ROWS,
+        use_threads=False,
+    )
+    row_number = 0
+    try:
+        for batch in scanner.to_batches():
+            rows = _Rows(batch, query, default_source)
+            for row in range(batch.num_rows):
+                ordinal = (fragment.number << _RECORD_BITS) + row_number
+                row_number += 1
+                yield rows.record(row, ordinal)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, RasteretBeamError):
+            raise
+        msg = f"{redact(fragment.uri)}: cannot be read as Parquet: {error}"
+        raise CollectionError(msg) from error
+
+
+def available_bands(names: Sequence[str]) -> list[str]:
+    """Gives a collection's bands: every column that ends in ``_metadata``."""
+    return [name[: -len(METADATA_SUFFIX)] for name in names if name.endswith(METADATA_SUFFIX)]
+
+
+def _is_data_file(folder: str, uri: str) -> bool:
+    """Parquet files, but not those of hidden or temporary folders."""
+    parts = uri[len(folder) :].strip("/").split("/")
+    return parts[-1].endswith(".parquet") and not any(p.startswith((".", "_")) for p in parts)
+
+
+def _open(store: Store, uri: str) -> ds.Dataset:
+    filesystem, path = arrow_filesystem(store, uri)
+    try:
+        return ds.dataset(
+            [path], filesystem=filesystem, format="parquet", partitioning=_PARTITIONING,
+        )
+    except (pa.ArrowException, OSError, FetchError) as error:
+        msg = f"{redact(uri)}: cannot be read as Parquet: {error}"
+        raise CollectionError(msg) from error
+
+
+def _check_schema(found: pa.Schema, query: CollectionQuery) -> None:
+    missing = [name for name in schema.REQUIRED_COLUMNS if name not in found.names]
+    if missing:
+        msg = (
+            f"{redact(query.uri)}: Parquet is missing required columns: {missing}; "
+            f"it has {found.names}"
+        )
+        raise CollectionError(msg)
+    if not pa.types.is_struct(found.field("bbox").type):
+        msg = (
+            f"{redact(query.uri)}: 'bbox' must be a struct of xmin, ymin, xmax, ymax, "
+            f"got {found.field('bbox').type}"
+        )
+        raise CollectionError(msg)
+    unknown = [b for b in query.bands if b + METADATA_SUFFIX not in found.names]
+    if unknown:
+        msg = (
+            f"{redact(query.uri)}: Band(s) not found: {unknown}. "
+            f"Available bands: {available_bands(found.names)}"
+        )
+        raise BandNotFoundError(msg)
+
+
+def _metadata_names(band: str, data_source: str | None, names: set[str]) -> list[str]:
+    keys = asset_keys(band, data_source or "")
+    return [key for key in keys if key + METADATA_SUFFIX in names] or [band]
+
+
+def _declared_source(found: pa.Schema) -> str:
+    text = (found.metadata or {}).get(b"data_source", b"").decode()
+    return "" if text == "unknown" else text
+
+
+class _Rows:
+    """Records of one scanned batch; tile tables stay Arrow and numpy."""
+
+    def __init__(self, batch: pa.RecordBatch, query: CollectionQuery, source: str) -> None:
+        self._query, self._source = query, source
+        self._columns = {name: batch.column(name) for name in batch.schema.names}
+
+    def record(self, row: int, ordinal: int) -> tuple[Record | None, list[DeadLetter]]:
+        record_id = str(self._value("id", row))
+        letters: list[DeadLetter] = []
+        try:
+            record_crs = self._crs(row)
+            bbox = self._bbox(row)
+        except RasteretBeamError as error:
+            return None, [_dead_letter(record_id, list(self._query.bands), error)]
+        collection = self._value("collection", row) or self._source
+        when = self._columns["datetime"][row]
+        assets: dict[tuple[Any, ...], Asset] = {}
+        missing: list[tuple[str, str]] = []
+        for band in self._query.bands:
+            try:
+                asset = self._asset(row, band, collection, record_crs)
+            except RasteretBeamError as error:
+                letters.append(_dead_letter(record_id, [band], error))
+                absent = isinstance(error, BandMissingError)
+                code = Status.BAND_MISSING if absent else Status.UNSUPPORTED
+                missing.append((band, code.value))
+                continue
+            key = (asset.href, asset.grid, asset.layout, asset.plane)
+            assets[key] = _joined(assets[key], asset) if key in assets else asset
+        info = RecordInfo(
+            record_id, ordinal, _microseconds(when), collection, crs.epsg(record_crs),
+        )
+        return Record(info, bbox, tuple(assets.values()), tuple(missing)), letters
+
+    def _value(self, name: str, row: int) -> Any:  # noqa: ANN401 -- any column
+        column = self._columns.get(name)
+        return None if column is None else column[row].as_py()
+
+    def _crs(self, row: int) -> str | None:
+        for name in _CRS_COLUMNS:
+            value = self._value(name, row)
+            if value is not None and value != "":
+                return crs.normalise_any(value)
+        return None
+
+    def _bbox(self, row: int) -> tuple[float, float, float, float]:
+        value = self._value("bbox", row) or {}
+        sides = [value.get(name) for name in ("xmin", "ymin", "xmax", "ymax")]
+        xmin, ymin, xmax, ymax = (float("nan") if v is None else float(v) for v in sides)
+        if not np.isfinite([xmin, ymin, xmax, ymax]).all():
+            # rasteret drops such records without a word.
+            msg = f"bbox is {value or None}: no point can be matched to it"
+            raise RecordError(msg)
+        return xmin, ymin, xmax, ymax
+
+    def _asset(self, row: int, band: str, collection: str, record_crs: str | None) -> Asset:
+        assets = self._value("assets", row) or {}
+        keys = asset_keys(band, self._query.data_source or self._source or collection)
+        key = next((k for k in keys if assets.get(k) is not None), None)
+        metadata, at = self._metadata(row, band, key)
+        if key is None and metadata is None:
+            msg = f"Could not resolve band {band!r}. Tried asset keys: {keys}; there are none"
+            raise BandMissingError(msg)
+        href = _href(assets.get(key)) if key is not None else None
+        if href is None:
+            msg = f"Band {band!r} has no href: asset {key!r} is {assets.get(key)!r}"
+            raise RecordError(msg)
+        if metadata is None:
+            msg = f"Band {band!r} has no header metadata (its {band}{METADATA_SUFFIX} is null)"
+            raise RecordError(msg)
+        asset = assets[key]
+        band_index = asset.get("band_index") if isinstance(asset, dict) else None
+        tiff = self._value(at + TIFF_SUFFIX, row) or {}
+        return _read_asset(band, href, band_index, _Metadata(metadata, tiff), record_crs)
+
+    def _metadata(self, row: int, band: str, key: str | None) -> tuple[pa.StructScalar | None, str]:
+        for name in dict.fromkeys([band, key or band]):
+            column = self._columns.get(name + METADATA_SUFFIX)
+            if column is not None and column[row].is_valid:
+                return column[row], name
+        return None, band
+
+
+class _Metadata:
+    """One band's metadata struct, and what ``{band}_tiff`` adds to it."""
+
+    def __init__(self, struct: pa.StructScalar, tiff: dict[str, Any]) -> None:
+        self._struct, self.tiff = struct, tiff
+        self._names = {field.name for field in struct.type}
+
+    def value(self, *names: str) -> Any:  # noqa: ANN401 -- any field
+        for name in names:
+            if name in self._names and self._struct[name].is_valid:
+                return self._struct[name].as_py()
+        return None
+
+    def size(self, *names: str) -> int:
+        value = self.value(*names)
+        if not isinstance(value, int) or value <= 0:
+            msg = f"{names[0]} is {value!r}, expected a whole number above 0"
+            raise RecordError(msg)
+        return value
+
+    def table(self, name: str) -> np.ndarray:
+        if name not in self._names or not self._struct[name].is_valid:
+            msg = f"{name} is missing"
+            raise RecordError(msg)
+        values = self._struct[name].values
+        if values.null_count:
+            msg = f"{name} holds nulls"
+            raise RecordError(msg)
+        return np.array(values.to_numpy(zero_copy_only=False), np.int64)
+
+
+def _read_asset(
+    band: str, href: str, band_index: int | None, metadata: _Metadata, record_crs: str | None,
+) -> Asset:
+    grid = Grid(
+        metadata.size("image_width", "width"),
+        metadata.size("image_height", "height"),
+        metadata.size("tile_width"),
+        metadata.size("tile_height"),
+        from_coefficients(metadata.value("transform")),
+        record_crs,
+    )
+    samples = metadata.value("samples_per_pixel") or 1
+    planar = (metadata.value("planar_configuration") or 1) == PlanarConfiguration.PLANAR
+    sample = _sample_index(band, band_index, samples)
+    layout = _layout(grid, 1 if planar else samples, metadata)
+    offsets, counts = metadata.table("tile_offsets"), metadata.table("tile_byte_counts")
+    n_tiles = grid.tiles_across * grid.tiles_down
+    if len(offsets) != len(counts):
+        msg = f"{len(offsets)} tile_offsets but {len(counts)} tile_byte_counts"
+        raise RecordError(msg)
+    if planar and len(offsets) == n_tiles * samples and samples > 1:
+        # The whole file's table, not yet cut to this band's plane.
+        plane = slice(sample * n_tiles, (sample + 1) * n_tiles)
+        offsets, counts = offsets[plane], counts[plane]
+    if len(offsets) != n_tiles:
+        msg = f"{len(offsets)} tile_offsets for an image of {n_tiles} tiles"
+        raise RecordError(msg)
+    if (offsets < 0).any() or (counts < 0).any():
+        msg = f"A tile offset or byte count below 0: {min(offsets.min(), counts.min())}"
+        raise RecordError(msg)
+    if planar:
+        return Asset(href, sample, grid, layout, (band,), (0,), offsets, counts)
+    return Asset(href, 0, grid, layout, (band,), (sample,), offsets, counts)
+
+
+def _sample_index(band: str, band_index: int | None, samples: int) -> int:
+    if band_index is None and samples > 1:
+        msg = (
+            f"Band {band!r} names none of the {samples} samples of its file: "
+            "its asset needs a band_index"
+        )
+        raise RecordError(msg)
+    index = band_index or 0
+    if not 0 <= index < samples:
+        msg = f"band_index {index} of band {band!r}, but its file has {samples} sample(s)"
+        raise RecordError(msg)
+    return index
+
+
+def _layout(grid: Grid, samples: int, metadata: _Metadata) -> TileLayout:
+    name, compression = metadata.value("dtype"), metadata.value("compression")
+    try:
+        dtype = np.dtype(name)
+    except TypeError as error:
+        msg = f"dtype {name!r} is no pixel type; expected like 'uint16' or 'float32'"
+        raise RecordError(msg) from error
+    if name is None or dtype.kind not in "uif":
+        msg = f"dtype {name!r} is no pixel type that is read; expected ints or floats"
+        raise RecordError(msg)
+    if compression not in BYTE_DECODERS and compression not in PIXEL_DECODERS:
+        msg = f"Unsupported TIFF compression: {compression}"
+        raise RecordError(msg)
+    predictor = metadata.value("predictor") or Predictor.NONE
+    if predictor not in list(Predictor):
+        msg = f"Unsupported TIFF predictor: {predictor}"
+        raise RecordError(msg)
+    nodata_text = metadata.tiff.get("nodata")
+    stored = metadata.value("nodata")
+    layout = TileLayout(
+        tile_width=grid.tile_width,
+        tile_height=grid.tile_height,
+        dtype=dtype.name,
+        samples=samples,
+        compression=compression,
+        predictor=predictor,
+        bits_per_sample=metadata.tiff.get("bits_per_sample"),
+        byte_order=_BYTE_ORDERS.get(metadata.tiff.get("byte_order", "")),
+        photometric=metadata.value("photometric"),
+        jpeg_tables=metadata.tiff.get("jpeg_tables"),
+        nodata=stored if nodata_text is None else parse_nodata(nodata_text),
+    )
+    if layout.decoded_bytes > _MAX_TILE_BYTES:
+        msg = f"A tile of {layout.decoded_bytes} decoded bytes, at most {_MAX_TILE_BYTES} are read"
+        raise RecordError(msg)
+    return layout
+
+
+def _joined(first: Asset, second: Asset) -> Asset:
+    """Bands that share their stored tiles are read together."""
+    return dataclasses.replace(
+        first, bands=first.bands + second.bands, samples=first.samples + second.samples,
+    )
+
+
+def _href(asset: Any) -> str | None:  # noqa: ANN401 -- a struct or a string
+    """The address of an asset, in rasteret's order of preference."""
+    if isinstance(asset, str) or asset is None:
+        return asset or None
+    if asset.get("href"):
+        return str(asset["href"])
+    alternates = asset.get("alternate") or {}
+    for name in (*_ALTERNATES, *alternates):
+        href = (alternates.get(name) or {}).get("href")
+        if href:
+            return str(href)
+    links = asset.get("links") or []
+    return next((str(link["href"]) for link in links if link.get("href")), None)
+
+
+def _microseconds(when: pa.Scalar) -> int | None:
+    if not when.is_valid:
+        return None
+    if not pa.types.is_timestamp(when.type):
+        msg = f"datetime is {when.type}, expected a timestamp"
+        raise CollectionError(msg)
+    return int(when.cast(pa.timestamp("us", when.type.tz)).value)
+
+
+def _dead_letter(record_id: str, bands: list[str], error: RasteretBeamError) -> DeadLetter:
+    element = json.dumps({"record_id": record_id, "bands": bands})
+    return DeadLetter(element, f"record {record_id!r}: {error}", "", STAGE, error.code)

@@ -1,0 +1,409 @@
+"""What flows: the elements that PCollections carry between stages.
+
+Every element is frozen and holds plain values, numpy arrays or Arrow batches, so
+that the pure core can make and read them without Beam. Arrow batches are pickled as
+IPC streams: pickling a slice would drag its whole parent along.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+POINT_DTYPE = np.dtype(
+    [
+        ("point_index", "<i8"),
+        ("x", "<f8"),
+        ("y", "<f8"),
+        ("row_float", "<f8"),
+        ("col_float", "<f8"),
+    ],
+)
+"""One planned point: its index, its input coordinates, its position on the pixel grid."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Geotransform:
+    """Axis-aligned mapping from pixel to world, by the outer corner of pixel (0, 0).
+
+    Attributes:
+        scale_x: Width of a pixel in CRS units; never 0.
+        origin_x: x of the outer corner of pixel (0, 0).
+        scale_y: Height of a pixel in CRS units, negative where north is up.
+        origin_y: y of the outer corner of pixel (0, 0).
+    """
+
+    scale_x: float
+    origin_x: float
+    scale_y: float
+    origin_y: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Grid:
+    """Where the pixels and tiles of an asset lie. Assets with equal grids share a plan.
+
+    Attributes:
+        width: Columns of the image, in pixels.
+        height: Rows of the image, in pixels.
+        tile_width: Columns of a tile, in pixels.
+        tile_height: Rows of a tile, in pixels.
+        geotransform: Pixel to world.
+        crs: The CRS as ``EPSG:n`` or PROJJSON; None where the record declares none.
+    """
+
+    width: int
+    height: int
+    tile_width: int
+    tile_height: int
+    geotransform: Geotransform
+    crs: str | None
+
+    @property
+    def tiles_across(self) -> int:
+        """Number of tile columns."""
+        return -(-self.width // self.tile_width)
+
+    @property
+    def tiles_down(self) -> int:
+        """Number of tile rows."""
+        return -(-self.height // self.tile_height)
+
+    def digest(self) -> int:
+        """A 63-bit number that is equal for equal grids, in every process."""
+        raw = hashlib.blake2b(repr(dataclasses.astuple(self)).encode(), digest_size=8).digest()
+        return int.from_bytes(raw, "big") >> 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TileLayout:
+    """What a decoder must know to turn one stored tile into pixels.
+
+    Attributes:
+        tile_width: Columns of a tile, in pixels.
+        tile_height: Rows of a tile, in pixels.
+        dtype: Numpy name of the pixel type, native byte order.
+        samples: Samples stored in one tile: all of the file's when chunky, 1 when planar.
+        compression: TIFF tag 259.
+        predictor: TIFF tag 317.
+        bits_per_sample: TIFF tag 258; None where the index does not say.
+        byte_order: ``<`` or ``>``; None where the index does not say.
+        photometric: TIFF tag 262, or None.
+        jpeg_tables: TIFF tag 347, or None.
+        nodata: The declared nodata value, or None. Equals GDAL_NODATA as a number: an
+            int where that is exact (64-bit files), else a float.
+    """
+
+    tile_width: int
+    tile_height: int
+    dtype: str
+    samples: int
+    compression: int
+    predictor: int = 1
+    bits_per_sample: int | None = None
+    byte_order: str | None = None
+    photometric: int | None = None
+    jpeg_tables: bytes | None = None
+    nodata: float | None = None
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Size of one decoded tile, in bytes."""
+        return self.tile_width * self.tile_height * self.samples * np.dtype(self.dtype).itemsize
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Asset:
+    """One file of a record, with the bands wanted from the tiles of one plane set.
+
+    Attributes:
+        href: Where the file is.
+        plane: The band index where samples are planar; 0 where they are chunky.
+        grid: Where its pixels lie.
+        layout: How its tiles are stored.
+        bands: Names of the wanted bands.
+        samples: For each band, the index of its sample inside a decoded tile.
+        tile_offsets: int64, shape (n_tiles,), row-major; bytes from the file's start.
+        tile_byte_counts: int64, shape (n_tiles,); 0 marks a sparse tile.
+    """
+
+    href: str
+    plane: int
+    grid: Grid
+    layout: TileLayout
+    bands: tuple[str, ...]
+    samples: tuple[int, ...]
+    tile_offsets: np.ndarray
+    tile_byte_counts: np.ndarray
+
+
+class RecordInfo(NamedTuple):
+    """What every sample row says of its record.
+
+    Attributes:
+        record_id: The record's id.
+        ordinal: Scan order in the collection; ties of ``match="latest"`` go by it.
+        datetime_us: Microseconds since 1970 UTC, or None.
+        collection: Name of the record's collection, or "".
+        epsg: EPSG code of the raster CRS, or None.
+    """
+
+    record_id: str
+    ordinal: int
+    datetime_us: int | None
+    collection: str
+    epsg: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """One row of a collection, projected to the wanted bands.
+
+    Attributes:
+        info: What sample rows say of the record.
+        bbox: (xmin, ymin, xmax, ymax) in degrees, EPSG:4326, closed.
+        assets: The files to read.
+        missing: (band, code) of wanted bands that cannot be read, in band order.
+    """
+
+    info: RecordInfo
+    bbox: tuple[float, float, float, float]
+    assets: tuple[Asset, ...]
+    missing: tuple[tuple[str, str], ...] = ()
+
+
+def _pack(batch: pa.RecordBatch | None) -> bytes | None:
+    if batch is None:
+        return None
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
+def _unpack(data: bytes | None) -> pa.RecordBatch | None:
+    if data is None:
+        return None
+    with pa.ipc.open_stream(data) as reader:
+        return reader.read_next_batch()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class PointBatch:
+    """Some tens of thousands of points.
+
+    Attributes:
+        points: ``point_index`` int64, ``point_x`` and ``point_y`` float64 (NaN or null
+            where the row holds no point), then the user's columns.
+        crs: CRS of the coordinates; None means "as the rasters' own".
+        event_time_us: int64, shape (n_points,), the rows' own timestamps in
+            microseconds where they came one by one; None for bounded inputs.
+    """
+
+    points: pa.RecordBatch
+    crs: str | None
+    event_time_us: np.ndarray | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the points as an IPC stream."""
+        return _point_batch, (_pack(self.points), self.crs, self.event_time_us)
+
+
+def _point_batch(data: bytes, crs: str | None, event_time_us: np.ndarray | None) -> PointBatch:
+    points = _unpack(data)
+    assert points is not None
+    return PointBatch(points, crs, event_time_us)
+
+
+class TileBlockKey(NamedTuple):
+    """A small block of neighbouring tiles, of a few records that share a grid.
+
+    Every (record, tile) belongs to exactly one key, so grouping by it fetches each
+    tile once in each window.
+
+    Attributes:
+        grid: ``Grid.digest()``.
+        record_group: Ordinal of the record divided by ``planning.RECORDS_PER_KEY``.
+        block_row: Row of the block.
+        block_col: Column of the block.
+    """
+
+    grid: int
+    record_group: int
+    block_row: int
+    block_col: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Visit:
+    """The tiles of one asset that the points of a ``TilePoints`` need.
+
+    Attributes:
+        record: The asset's record.
+        href: Where the file is.
+        plane: The band index where samples are planar; 0 where they are chunky.
+        layout: How its tiles are stored.
+        bands: Names of the bands to sample.
+        samples: For each band, the index of its sample inside a decoded tile.
+        tile_ids: int64, shape (n_tiles,), row-major tile numbers, ascending.
+        tile_offsets: int64, shape (n_tiles,), bytes.
+        tile_byte_counts: int64, shape (n_tiles,), bytes.
+        members: int32, shape (n_members,): which points this asset serves; None for all.
+    """
+
+    record: RecordInfo
+    href: str
+    plane: int
+    layout: TileLayout
+    bands: tuple[str, ...]
+    samples: tuple[int, ...]
+    tile_ids: np.ndarray
+    tile_offsets: np.ndarray
+    tile_byte_counts: np.ndarray
+    members: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class PlannedPoints:
+    """Points with their positions on one pixel grid, and the columns they carry.
+
+    Attributes:
+        points: ``POINT_DTYPE``, shape (n_points,).
+        columns: The user's columns, n_points rows, or None where there are none.
+        epsg: EPSG code of the input coordinates, or None.
+        event_time_us: int64, shape (n_points,), or None.
+    """
+
+    points: np.ndarray
+    columns: pa.RecordBatch | None
+    epsg: int | None
+    event_time_us: np.ndarray | None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the columns as an IPC stream."""
+        args = (self.points, _pack(self.columns), self.epsg, self.event_time_us)
+        return _planned_points, args
+
+
+def _planned_points(
+    points: np.ndarray, data: bytes | None, epsg: int | None, event_time_us: np.ndarray | None,
+) -> PlannedPoints:
+    return PlannedPoints(points, _unpack(data), epsg, event_time_us)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class TilePoints:
+    """The points of one batch that need one block, and the byte ranges they need.
+
+    Attributes:
+        grid: The block's pixel grid.
+        planned: The points.
+        visits: What to read for them.
+    """
+
+    grid: Grid
+    planned: PlannedPoints
+    visits: tuple[Visit, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class TileBatch:
+    """Decoded tiles of one asset in one block, with the points that need them.
+
+    Lives inside a fused stage; it can cross a coder, but should not be shuffled.
+
+    Attributes:
+        key: The block.
+        grid: Its pixel grid.
+        planned: The points; those outside these tiles are left to other batches.
+        visit: The asset that was read.
+        tiles: By tile number, an array of shape (sample, row, col).
+        failed: By tile number, the error code of a tile that could not be read.
+    """
+
+    key: TileBlockKey
+    grid: Grid
+    planned: PlannedPoints
+    visit: Visit
+    tiles: dict[int, np.ndarray]
+    failed: dict[int, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class PixelWindows:
+    """What one batch of tiles knows of the pixels around some samples.
+
+    A window is the (2r + 1)^2 pixels around a centre, row-major. Windows that cross
+    a batch's edge are partial; parts from other batches complete them.
+
+    Attributes:
+        key: The block that owns the centre pixels.
+        row: int64, shape (n,): the sample's row in ``SampleBatch.samples``; -1 where
+            another batch holds the sample.
+        identity: int64, shape (n, 4): the centre's row and column, the record's ordinal,
+            the band's number. Windows of equal identity hold equal pixels.
+        position: float64, shape (n, 2): row_float, col_float of the point.
+        values: float64, shape (n, (2r + 1)^2), NaN where unknown.
+        state: uint8, same shape: ``sampling.UNKNOWN`` and its like.
+        scale: Size of a pixel (x, y) in CRS units, both positive.
+    """
+
+    key: TileBlockKey
+    row: np.ndarray
+    identity: np.ndarray
+    position: np.ndarray
+    values: np.ndarray
+    state: np.ndarray
+    scale: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class SampleBatch:
+    """Sample rows, and what ``FallbackRing`` needs to finish them.
+
+    Attributes:
+        samples: Rows in the schema of ``schema.sample_schema``.
+        event_time_us: int64, shape (n_rows,), or None.
+        windows: Pixels around the rows (and around rows of other batches); empty
+            once ``FallbackRing`` is through.
+    """
+
+    samples: pa.RecordBatch
+    event_time_us: np.ndarray | None = None
+    windows: tuple[PixelWindows, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the samples as an IPC stream."""
+        return _sample_batch, (_pack(self.samples), self.event_time_us, self.windows)
+
+
+def _sample_batch(
+    data: bytes, event_time_us: np.ndarray | None, windows: tuple[PixelWindows, ...],
+) -> SampleBatch:
+    samples = _unpack(data)
+    assert samples is not None
+    return SampleBatch(samples, event_time_us, windows)
+
+
+class DeadLetter(NamedTuple):
+    """Input that can never succeed: what it was, where it failed, and why.
+
+    The first three fields are those of Beam's error-handling rows.
+
+    Attributes:
+        element: JSON text that names the input: file, record, band, tile, points.
+        msg: What went wrong, with the offending value.
+        stack: Traceback text, or "".
+        stage: The transform that gave up on it.
+        code: The status code of the condition, as in sample rows.
+    """
+
+    element: str
+    msg: str
+    stack: str
+    stage: str
+    code: str

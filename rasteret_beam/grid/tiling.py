@@ -1,0 +1,60 @@
+"""Pixel -> tile -> block of tiles."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rasteret_beam.elements import Grid
+
+_BLOCK_PIXELS = 2048
+_MAX_BLOCK_TILES = 8
+
+
+class BlockShape(NamedTuple):
+    """How many tiles a block spans.
+
+    Attributes:
+        rows: Tile rows.
+        cols: Tile columns.
+    """
+
+    rows: int
+    cols: int
+
+
+def block_shape(grid: Grid) -> BlockShape:
+    """Gives the block of a grid: about 2048 pixels square, at most 8 x 8 tiles.
+
+    Large enough that sparse points share a key and neighbouring tiles a request;
+    small enough that one image gives work to many workers.
+    """
+    rows = min(max(_BLOCK_PIXELS // grid.tile_height, 1), _MAX_BLOCK_TILES)
+    cols = min(max(_BLOCK_PIXELS // grid.tile_width, 1), _MAX_BLOCK_TILES)
+    return BlockShape(rows, cols)
+
+
+def tile_numbers(grid: Grid, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+    """Gives the row-major number of the tile that holds each pixel.
+
+    Args:
+        grid: The tile grid.
+        row: int64, pixel rows inside the image.
+        col: int64, same shape, pixel columns inside the image.
+
+    Returns:
+        int64, same shape: ``tile_row * tiles_across + tile_col`` (TIFF 6.0, section 15).
+
+    >>> from rasteret_beam.elements import Geotransform
+    >>> g = Grid(100, 50, 16, 16, Geotransform(1.0, 0.0, -1.0, 0.0), None)
+    >>> tile_numbers(g, np.array([0, 17]), np.array([99, 16]))
+    array([6, 8])
+    """
+    return (row // grid.tile_height) * grid.tiles_across + col // grid.tile_width
+
+
+def tile_origin(grid: Grid, tile_number: int) -> tuple[int, int]:
+    """Gives the pixel (row, col) of a tile's first pixel."""
+    tile_row, tile_col = divmod(tile_number, grid.tiles_across)
+    return tile_row * grid.tile_height, tile_col * grid.tile_width

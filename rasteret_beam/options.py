@@ -1,0 +1,81 @@
+"""How to sample: the choices a user makes, checked once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rasteret_beam.errors import OptionError
+
+MATCHES = ("all", "latest")
+NEIGHBOURHOODS = ("off", "always", "if_center_nodata")
+UNMATCHED = ("omit", "emit")
+MAX_DISTANCE_PIXELS = 64
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SampleOptions:
+    """What to sample, as rasteret's ``sample_points`` names it.
+
+    Attributes:
+        bands: Names of the bands, in the order wanted.
+        match: ``all`` gives a row for every record whose bbox holds the point;
+            ``latest`` the newest such record per band, decided from metadata alone.
+        max_distance_pixels: How far (Chebyshev) to look for a valid pixel where the
+            point's own is nodata; 0 keeps nodata.
+        return_neighbourhood: Whether rows carry the (2r + 1)^2 pixels around the
+            point's: ``off``, ``always``, or ``if_center_nodata``.
+        unmatched: ``omit`` gives rows for samples only, in exactly rasteret's schema;
+            ``emit`` adds a ``status`` column, and at least one row for every point.
+
+    Raises:
+        OptionError: A value that cannot work.
+    """
+
+    bands: tuple[str, ...]
+    match: str = "all"
+    max_distance_pixels: int = 0
+    return_neighbourhood: str = "off"
+    unmatched: str = "omit"
+
+    def __post_init__(self) -> None:
+        """Checks every value; rasteret's messages where it has one."""
+        radius = self.max_distance_pixels
+        if not isinstance(radius, int) or isinstance(radius, bool):
+            msg = f"max_distance_pixels must be a whole number, got {radius!r}"
+            raise OptionError(msg)
+        if self.return_neighbourhood not in NEIGHBOURHOODS:
+            msg = (
+                "return_neighbourhood must be one of: 'off', 'always', 'if_center_nodata'; "
+                f"got {self.return_neighbourhood!r}"
+            )
+            raise OptionError(msg)
+        if self.return_neighbourhood != "off" and radius == 0:
+            msg = "max_distance_pixels must be > 0 when return_neighbourhood is enabled, got 0"
+            raise OptionError(msg)
+        if not 0 <= radius <= MAX_DISTANCE_PIXELS:
+            msg = f"max_distance_pixels must be >= 0 and <= {MAX_DISTANCE_PIXELS}, got {radius}"
+            raise OptionError(msg)
+        if self.match not in MATCHES:
+            msg = f"match must be either 'all' or 'latest', got {self.match!r}"
+            raise OptionError(msg)
+        if self.unmatched not in UNMATCHED:
+            msg = f"unmatched must be either 'omit' or 'emit', got {self.unmatched!r}"
+            raise OptionError(msg)
+        if len(set(self.bands)) != len(self.bands):
+            msg = f"Each band once, please; got {list(self.bands)}"
+            raise OptionError(msg)
+
+    @property
+    def with_status(self) -> bool:
+        """Whether rows carry a status, and points without a sample a row."""
+        return self.unmatched == "emit"
+
+    @property
+    def with_neighbourhood(self) -> bool:
+        """Whether rows carry the pixels around the point's."""
+        return self.return_neighbourhood != "off"
+
+    @property
+    def window_pixels(self) -> int:
+        """Pixels in a window, (2r + 1)^2."""
+        return (2 * self.max_distance_pixels + 1) ** 2

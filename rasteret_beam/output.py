@@ -1,0 +1,169 @@
+"""Sample rows -> bytes of a Parquet, GeoParquet or CSV file."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import shapely
+
+from rasteret_beam import schema
+from rasteret_beam.errors import OptionError
+from rasteret_beam.grid import crs
+
+if TYPE_CHECKING:
+    from rasteret_beam.elements import SampleBatch
+
+FORMATS = ("parquet", "geoparquet", "csv")
+ROW_GROUP_ROWS = 100_000
+"""Rows of a Parquet row group; GeoParquet's guide asks for 50 000 to 150 000."""
+
+_GEOMETRY, _GEOMETRY_BBOX = "geometry", "geometry_bbox"
+_COMPRESSION_LEVEL = 3
+
+
+def suffix_of(output_format: str) -> str:
+    """Gives the ending of a format's files.
+
+    Raises:
+        OptionError: The format is not known.
+    """
+    if output_format not in FORMATS:
+        msg = f"output_format must be one of {list(FORMATS)}, got {output_format!r}"
+        raise OptionError(msg)
+    return ".csv" if output_format == "csv" else ".parquet"
+
+
+class SampleWriter:
+    """Writes batches of samples to one open file, row group by row group.
+
+    Attributes:
+        n_rows: Rows written so far.
+    """
+
+    def __init__(self, file: BinaryIO, output_format: str) -> None:
+        """Starts a file; the schema is that of the first batch.
+
+        Args:
+            file: Open for writing bytes; the caller closes it.
+            output_format: One of ``FORMATS``.
+        """
+        self._file, self._format = file, output_format
+        self._held: list[pa.RecordBatch] = []
+        self._n_held, self.n_rows = 0, 0
+        self._writer: Any = None
+        self._bounds = [np.inf, np.inf, -np.inf, -np.inf]
+
+    def write(self, batch: SampleBatch) -> None:
+        """Takes a batch; rows reach the file when a row group is full."""
+        self._held.append(batch.samples)
+        self._n_held += batch.samples.num_rows
+        if self._n_held >= ROW_GROUP_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        """Writes what is left, and the file's end."""
+        if self._held or self._writer is None:
+            self._flush()
+        if self._format == "geoparquet" and self._writer is not None:
+            self._writer.add_key_value_metadata({"geo": self._geo_metadata()})
+        if self._writer is not None:
+            self._writer.close()
+
+    def _flush(self) -> None:
+        if not self._held:
+            return
+        table = schema.plain(_as_table(self._held))
+        self._held, self._n_held = [], 0
+        self.n_rows += table.num_rows
+        if self._format == "geoparquet":
+            table = self._with_geometry(table)
+        elif self._format == "csv":
+            table = _printable(table)
+        if self._writer is None:
+            self._writer = self._open(table.schema)
+        table = table.cast(self._writer_schema)
+        for start in range(0, max(table.num_rows, 1), ROW_GROUP_ROWS):
+            self._writer.write_table(table.slice(start, ROW_GROUP_ROWS))
+
+    def _open(self, found: pa.Schema) -> Any:  # noqa: ANN401 -- two kinds of writer
+        self._writer_schema = found
+        if self._format == "csv":
+            return pacsv.CSVWriter(self._file, found)
+        return pq.ParquetWriter(
+            self._file, found, compression="zstd", compression_level=_COMPRESSION_LEVEL,
+        )
+
+    def _with_geometry(self, table: pa.Table) -> pa.Table:
+        """Adds the points as WKB in longitude and latitude, with their bbox."""
+        taken = [name for name in (_GEOMETRY, _GEOMETRY_BBOX) if name in table.column_names]
+        if taken:
+            msg = f"Columns {taken} have the names of GeoParquet's; rename them in the input"
+            raise OptionError(msg)
+        x, y = (
+            np.asarray(table[name].to_numpy(), np.float64) for name in ("point_x", "point_y")
+        )
+        lon, lat = np.full(len(x), np.nan), np.full(len(x), np.nan)
+        codes = table["point_crs"].fill_null(-1)
+        codes = codes.to_numpy()
+        for code in np.unique(codes):
+            mine = codes == code
+            # Coordinates of a CRS without a code stand as they are.
+            source = crs.LONLAT if code < 0 else f"EPSG:{code}"
+            lon[mine], lat[mine] = crs.transform(source, crs.LONLAT, x[mine], y[mine])
+        present = np.isfinite(lon) & np.isfinite(lat)
+        lon, lat = np.where(present, lon, np.nan), np.where(present, lat, np.nan)
+        if present.any():
+            low, high = self._bounds[:2], self._bounds[2:]
+            low = [min(low[0], lon[present].min()), min(low[1], lat[present].min())]
+            high = [max(high[0], lon[present].max()), max(high[1], lat[present].max())]
+            self._bounds = [float(v) for v in (*low, *high)]
+        wkb = pa.array(shapely.to_wkb(shapely.points(lon, lat)), pa.binary(), mask=~present)
+        sides = [pa.array(v) for v in (lon, lat, lon, lat)]
+        names = [field.name for field in schema.BBOX]
+        bbox = pa.StructArray.from_arrays(sides, names, mask=pa.array(~present))
+        return table.append_column(_GEOMETRY, wkb).append_column(_GEOMETRY_BBOX, bbox)
+
+    def _geo_metadata(self) -> str:
+        """GeoParquet 1.1 file metadata."""
+        sides = [field.name for field in schema.BBOX]
+        column: dict[str, Any] = {
+            "encoding": "WKB",
+            "geometry_types": ["Point"],
+            "crs": crs.to_projjson("OGC:CRS84"),
+            "covering": {"bbox": {side: [_GEOMETRY_BBOX, side] for side in sides}},
+        }
+        if np.isfinite(self._bounds).all():
+            column["bbox"] = self._bounds
+        geo = {"version": "1.1.0", "primary_column": _GEOMETRY, "columns": {_GEOMETRY: column}}
+        return json.dumps(geo)
+
+
+def _as_table(batches: list[pa.RecordBatch]) -> pa.Table:
+    """The batches as one table; a user column may be null in one and typed in another."""
+    first = batches[0].schema
+    if all(batch.schema.equals(first) for batch in batches):
+        return pa.Table.from_batches(batches)
+    tables = [pa.Table.from_batches([batch]) for batch in batches]
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _printable(table: pa.Table) -> pa.Table:
+    """The table as CSV can hold it: lists and structs as JSON, bytes as hexadecimal."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            texts = [None if v is None else json.dumps(v) for v in table[field.name].to_pylist()]
+        elif pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            texts = [None if v is None else v.hex() for v in table[field.name].to_pylist()]
+        elif pa.types.is_dictionary(field.type):
+            table = table.set_column(at, field.name, pc.cast(table[field.name], pa.string()))
+            continue
+        else:
+            continue
+        table = table.set_column(at, field.name, pa.array(texts, pa.string()))
+    return table

@@ -1,0 +1,227 @@
+"""What is stored: column names and Arrow schemas, collection rows in, sample rows out."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from rasteret_beam.errors import PointsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rasteret_beam.elements import RecordInfo
+    from rasteret_beam.options import SampleOptions
+
+POINT_COLUMNS = ("point_index", "point_x", "point_y")
+"""Columns that every point batch begins with; the user's follow."""
+
+METADATA_SUFFIX = "_metadata"
+TIFF_SUFFIX = "_tiff"
+REQUIRED_COLUMNS = ("id", "datetime", "geometry", "assets", "bbox")
+
+BBOX = pa.struct([(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")])
+
+BAND_METADATA = pa.struct(
+    [
+        ("image_width", pa.int32()),
+        ("image_height", pa.int32()),
+        ("tile_width", pa.int32()),
+        ("tile_height", pa.int32()),
+        ("dtype", pa.string()),
+        ("transform", pa.list_(pa.float64())),
+        ("predictor", pa.int32()),
+        ("compression", pa.int32()),
+        ("tile_offsets", pa.list_(pa.int64())),
+        ("tile_byte_counts", pa.list_(pa.int64())),
+        ("pixel_scale", pa.list_(pa.float64())),
+        ("tiepoint", pa.list_(pa.float64())),
+        ("nodata", pa.float64()),
+        ("samples_per_pixel", pa.int32()),
+        ("planar_configuration", pa.int32()),
+        ("photometric", pa.int32()),
+        ("extra_samples", pa.list_(pa.int32())),
+    ],
+)
+"""``{band}_metadata``, exactly as rasteret 0.4 writes it."""
+
+BAND_TIFF = pa.struct(
+    [
+        ("byte_order", pa.string()),
+        ("bits_per_sample", pa.int32()),
+        ("jpeg_tables", pa.binary()),
+        ("nodata", pa.string()),
+        ("file_size", pa.int64()),
+        ("etag", pa.string()),
+    ],
+)
+"""``{band}_tiff``: what rasteret's struct has no place for; rasteret ignores the column."""
+
+
+class Status(enum.Enum):
+    """How a row came by its value, or why it has none."""
+
+    OK = "OK"
+    FALLBACK = "FALLBACK"
+    NODATA = "NODATA"
+    OUT_OF_EXTENT = "OUT_OF_EXTENT"
+    NO_RECORD = "NO_RECORD"
+    BAND_MISSING = "BAND_MISSING"
+    UNSUPPORTED = "UNSUPPORTED"
+    FETCH_ERROR = "FETCH_ERROR"
+    DECODE_ERROR = "DECODE_ERROR"
+    INVALID_POINT = "INVALID_POINT"
+
+
+STATUSES = tuple(status.value for status in Status)
+STATUS_CODES = {name: code for code, name in enumerate(STATUSES)}
+WITHOUT_STATUS = STATUS_CODES[Status.OK.value]
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+# Repeated text as dictionaries: a hundredth of the cost of plain strings to build.
+_DICTIONARIES = ("record_id", "collection", "band", "status")
+
+
+def sample_schema(options: SampleOptions, columns: pa.Schema | None) -> pa.Schema:
+    """Gives the schema of sample batches: rasteret's columns, then the user's.
+
+    Text is dictionary-encoded here; ``plain`` gives rasteret's own types.
+    """
+    fields = [
+        pa.field("point_index", pa.int64(), nullable=False),
+        pa.field("point_x", pa.float64()),
+        pa.field("point_y", pa.float64()),
+        pa.field("point_crs", pa.int32()),
+        pa.field("record_id", _TEXT),
+        pa.field("datetime", pa.timestamp("us")),
+        pa.field("collection", _TEXT),
+        pa.field("band", _TEXT),
+        pa.field("value", pa.float64()),
+        pa.field("raster_crs", pa.int32()),
+    ]
+    if options.with_neighbourhood:
+        fields.append(pa.field("neighbourhood_values", pa.list_(pa.float64())))
+    if options.with_status:
+        fields.append(pa.field("status", _TEXT))
+    return pa.schema([*fields, *(columns or ())])
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """Gives the schema as it is stored: text as plain strings."""
+    return pa.schema(
+        [
+            field.with_type(pa.string()) if field.name in _DICTIONARIES else field
+            for field in schema
+        ],
+    )
+
+
+def plain(samples: pa.Table) -> pa.Table:
+    """Gives sample rows in rasteret's types: text as plain strings."""
+    return samples.cast(plain_schema(samples.schema))
+
+
+def user_columns(points: pa.Schema) -> pa.Schema:
+    """Gives the columns of a point batch that the user brought."""
+    return pa.schema([field for field in points if field.name not in POINT_COLUMNS])
+
+
+def check_collisions(points: pa.Schema, options: SampleOptions) -> None:
+    """Refuses user columns that the output has under the same name.
+
+    Raises:
+        PointsError: A name is taken.
+    """
+    taken = {field.name for field in sample_schema(options, None)}
+    both = [field.name for field in user_columns(points) if field.name in taken]
+    if both:
+        msg = (
+            f"Input metadata columns collide with Rasteret output columns: {both}; "
+            "rename them in the input"
+        )
+        raise PointsError(msg)
+
+
+def make_samples(  # noqa: PLR0913 -- one argument a column
+    options: SampleOptions,
+    *,
+    point_index: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    point_epsg: int | None,
+    record: RecordInfo | None,
+    bands: Sequence[str],
+    band_codes: np.ndarray,
+    value: np.ndarray,
+    status_codes: np.ndarray,
+    columns: pa.RecordBatch | None,
+) -> pa.RecordBatch:
+    """Builds sample rows of one record, or of points without one.
+
+    Args:
+        options: Decides which columns there are.
+        point_index: int64, shape (n_rows,).
+        x: float64, shape (n_rows,), input coordinates.
+        y: float64, shape (n_rows,), input coordinates.
+        point_epsg: EPSG code of the input coordinates, or None.
+        record: The record, or None.
+        bands: Band names.
+        band_codes: int32, shape (n_rows,), index into ``bands``; -1 for no band.
+        value: float64, shape (n_rows,).
+        status_codes: int8, shape (n_rows,), index into ``STATUSES``; rows of a status
+            that has no value get a null.
+        columns: The user's columns, n_rows rows, or None.
+
+    Returns:
+        Rows in ``sample_schema``.
+    """
+    n_rows = len(point_index)
+    # A float64 of NaN is a value (a NaN pixel); what has no value is null.
+    no_value = status_codes >= STATUS_CODES[Status.OUT_OF_EXTENT.value]
+    arrays: list[Any] = [
+        pa.array(point_index, pa.int64()),
+        pa.array(x, pa.float64()),
+        pa.array(y, pa.float64()),
+        _constant(point_epsg, n_rows, pa.int32()),
+        _text(None if record is None else record.record_id, n_rows),
+        _constant(None if record is None else record.datetime_us, n_rows, pa.timestamp("us")),
+        _text(None if record is None else record.collection, n_rows),
+        pa.DictionaryArray.from_arrays(
+            pa.array(band_codes, pa.int32(), mask=band_codes < 0), pa.array(bands, pa.string()),
+        ),
+        pa.array(value, pa.float64(), mask=no_value),
+        _constant(None if record is None else record.epsg, n_rows, pa.int32()),
+    ]
+    if options.with_neighbourhood:
+        arrays.append(pa.nulls(n_rows, pa.list_(pa.float64())))
+    if options.with_status:
+        arrays.append(status_column(status_codes))
+    if columns is not None:
+        arrays.extend(columns.columns)
+    schema = sample_schema(options, None if columns is None else columns.schema)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def status_column(status_codes: np.ndarray) -> pa.DictionaryArray:
+    """Gives the status column of rows with these codes."""
+    codes = pa.array(status_codes, pa.int32())
+    return pa.DictionaryArray.from_arrays(codes, pa.array(STATUSES, pa.string()))
+
+
+def _constant(value: int | None, n_rows: int, kind: pa.DataType) -> pa.Array:
+    if value is None:
+        return pa.nulls(n_rows, kind)
+    storage = np.int64 if kind == pa.timestamp("us") else np.int32
+    return pa.array(np.full(n_rows, value, storage)).cast(kind)
+
+
+def _text(value: str | None, n_rows: int) -> pa.DictionaryArray:
+    if value is None:
+        return pa.DictionaryArray.from_arrays(
+            pa.nulls(n_rows, pa.int32()), pa.array([], pa.string()),
+        )
+    indices = pa.array(np.zeros(n_rows, np.int32))
+    return pa.DictionaryArray.from_arrays(indices, pa.array([value], pa.string()))

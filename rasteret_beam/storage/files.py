@@ -1,0 +1,153 @@
+"""Files by URI for libraries that want a file object or a filesystem."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pyarrow.fs as pafs
+
+from rasteret_beam.errors import FetchError
+from rasteret_beam.storage.store import Store, local_path
+
+if TYPE_CHECKING:
+    from rasteret_beam.storage.store import FileInfo
+
+HEADER_BYTES = 32 * 1024
+"""First read of a file: holds the header and tile tables of most COGs."""
+
+_BLOCK_BYTES = 128 * 1024
+_MAX_READ_BYTES = 1024 * 1024 * 1024
+
+
+class RangeFile(io.RawIOBase):
+    """A read-only file over ranged reads, remembering what it read.
+
+    Attributes:
+        info: The file's size and ETag.
+    """
+
+    def __init__(self, store: Store, uri: str, *, first_read_bytes: int = HEADER_BYTES) -> None:
+        """Opens the file with one read.
+
+        Raises:
+            FetchError: Not found or not allowed.
+        """
+        super().__init__()
+        self._store, self._uri, self._at = store, uri, 0
+        data, self.info = store.read_start(uri, first_read_bytes)
+        self._blocks: list[tuple[int, bytes]] = [(0, data)]
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """Gives the position, in bytes."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Moves to a position; beyond the end is allowed, as in plain files."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.info.size}[whence]
+        self._at = max(base + offset, 0)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """Reads up to ``size`` bytes, fewer only at the end.
+
+        Raises:
+            FetchError: The bytes cannot be had, or more than 1 GiB is asked for.
+        """
+        rest = max(self.info.size - self._at, 0)
+        wanted = rest if size is None or size < 0 else min(size, rest)
+        if wanted == 0:
+            return b""
+        if wanted > _MAX_READ_BYTES:
+            msg = f"A read of {wanted} bytes is more than a file's tables can need"
+            raise FetchError(msg)
+        data = self._known(wanted)
+        if data is None:
+            length = min(max(wanted, _BLOCK_BYTES), rest)
+            block = self._store.read(self._uri, self._at, length)
+            # The first block keeps the header; of the rest only the newest is kept.
+            self._blocks = [self._blocks[0], (self._at, block)]
+            data = block[:wanted]
+        self._at += wanted
+        return data
+
+    def _known(self, wanted: int) -> bytes | None:
+        for start, block in self._blocks:
+            if start <= self._at and self._at + wanted <= start + len(block):
+                return block[self._at - start : self._at - start + wanted]
+        return None
+
+    def readinto(self, buffer: object) -> int:
+        """Fills a buffer; the number of bytes read."""
+        view = memoryview(buffer)  # type: ignore[arg-type]
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+class _Handler(pafs.FileSystemHandler):  # type: ignore[misc]
+    """pyarrow's filesystem face over ``Store``; read-only."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Handler) and self._store == other._store
+
+    def __hash__(self) -> int:
+        return hash(self._store)
+
+    def get_type_name(self) -> str:
+        return "rasteret_beam"
+
+    def get_file_info(self, paths: list[str]) -> list[pafs.FileInfo]:
+        return [_arrow_info(path, self._store.info(path)) for path in paths]
+
+    def open_input_file(self, path: str) -> io.RawIOBase:
+        import pyarrow as pa  # noqa: PLC0415 -- PythonFile only
+
+        return pa.PythonFile(RangeFile(self._store, path, first_read_bytes=1), mode="r")
+
+    open_input_stream = open_input_file
+
+    def normalize_path(self, path: str) -> str:
+        return path
+
+
+def _refused(name: str) -> object:
+    def method(self: _Handler, *_args: object, **_kwargs: object) -> None:
+        msg = f"{type(self).__name__}.{name}: this filesystem only reads"
+        raise PermissionError(msg)
+
+    return method
+
+
+for _name in (
+    "create_dir", "delete_dir", "delete_dir_contents", "delete_root_dir_contents",
+    "delete_file", "move", "copy_file", "open_output_stream", "open_append_stream",
+    "get_file_info_selector",
+):  # fmt: skip
+    setattr(_Handler, _name, _refused(_name))
+_Handler.__abstractmethods__ = frozenset()
+
+
+def _arrow_info(path: str, info: FileInfo | None) -> pafs.FileInfo:
+    if info is None:
+        return pafs.FileInfo(path, pafs.FileType.NotFound)
+    return pafs.FileInfo(path, pafs.FileType.File, size=info.size)
+
+
+def arrow_filesystem(store: Store, uri: str) -> tuple[pafs.FileSystem, str]:
+    """Gives the filesystem through which pyarrow reads a URI, and the path in it."""
+    path = local_path(uri)
+    if path is not None:
+        return pafs.LocalFileSystem(), str(path)
+    return pafs.PyFileSystem(_Handler(store)), uri

@@ -1,0 +1,1 @@
+"""What TIFF bytes mean: a header's tags, and the pixels of one tile."""

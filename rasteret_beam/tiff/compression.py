@@ -1,0 +1,183 @@
+"""Tile bytes -> stored bytes or pixels, by the compression tag.
+
+Every decoder writes into a buffer of the size that the header promises, so a stream
+that would grow beyond it fails (or is cut, where libtiff cuts) before it takes memory.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import imagecodecs
+import numpy as np
+
+from rasteret_beam.errors import DecodeError
+from rasteret_beam.tiff.tags import Compression, Photometric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rasteret_beam.elements import TileLayout
+
+    Buffer = bytes | bytearray | memoryview
+    ByteDecoder = Callable[[bytes, int], Buffer]
+    PixelDecoder = Callable[[bytes, TileLayout], np.ndarray]
+
+
+def _copy(data: bytes, size: int) -> Buffer:
+    return memoryview(data)[:size]
+
+
+def _deflate(data: bytes, size: int) -> Buffer:
+    try:
+        return imagecodecs.deflate_decode(data, out=bytearray(size))
+    except imagecodecs.DeflateError:
+        # libdeflate takes a stream whole or not at all. libtiff takes the first `size`
+        # bytes of a longer one, and so does this; a broken stream still raises.
+        return zlib.decompressobj().decompress(data, size + 1)[:size]
+
+
+def _lzw(data: bytes, size: int) -> Buffer:
+    return imagecodecs.lzw_decode(data, out=bytearray(size))
+
+
+def _zstd(data: bytes, size: int) -> Buffer:
+    return imagecodecs.zstd_decode(data, out=bytearray(size))
+
+
+def _lzma(data: bytes, size: int) -> Buffer:
+    return imagecodecs.lzma_decode(data, out=bytearray(size))
+
+
+def _packbits(data: bytes, size: int) -> Buffer:
+    return imagecodecs.packbits_decode(data, out=bytearray(size))
+
+
+def _empty(layout: TileLayout, samples: int) -> np.ndarray:
+    shape: tuple[int, ...] = (layout.tile_height, layout.tile_width)
+    return np.empty(shape if samples == 1 else (*shape, samples), layout.dtype)
+
+
+def _jpeg(data: bytes, layout: TileLayout) -> np.ndarray:
+    colour: dict[str, str] = {}
+    if layout.samples == 3:  # noqa: PLR2004 -- three components may be YCbCr inside
+        inside = "YCBCR" if layout.photometric == Photometric.YCBCR else "RGB"
+        colour = {"colorspace": inside, "outcolorspace": "RGB"}
+    elif layout.samples == 4:  # noqa: PLR2004 -- four are stored as they are
+        colour = {"colorspace": "CMYK", "outcolorspace": "CMYK"}
+    out = _empty(layout, layout.samples)
+    return imagecodecs.jpeg8_decode(data, tables=layout.jpeg_tables, out=out, **colour)
+
+
+def _webp(data: bytes, layout: TileLayout) -> np.ndarray:
+    try:
+        return imagecodecs.webp_decode(data, out=_empty(layout, layout.samples))
+    except ValueError:
+        # An opaque tile of an RGBA file may be stored without its alpha, and
+        # libwebp hands out alpha for some RGB tiles.
+        other = 7 - layout.samples
+        pixels = imagecodecs.webp_decode(data, out=_empty(layout, other))
+        opaque = np.full((*pixels.shape[:2], 1), 255, pixels.dtype)
+        return np.concatenate([pixels[..., :3], opaque], axis=-1)[..., : layout.samples]
+
+
+def _jpeg_xl(data: bytes, layout: TileLayout) -> np.ndarray:
+    return imagecodecs.jpegxl_decode(data, out=_empty(layout, layout.samples))
+
+
+def _jpeg_2000(data: bytes, layout: TileLayout) -> np.ndarray:
+    # OpenJPEG allocates what the codestream declares before it can be held to `out`,
+    # so its SIZ marker (ISO 15444-1, A.5.1) is checked first.
+    at = data.find(b"\xff\x4f\xff\x51")
+    if at < 0 or len(data) < at + 24:
+        msg = "JPEG 2000 tile without a SIZ marker"
+        raise DecodeError(msg)
+    right, bottom, left, top = struct.unpack_from(">4I", data, at + 8)
+    if (bottom - top, right - left) != (layout.tile_height, layout.tile_width):
+        msg = (
+            f"JPEG 2000 tile of {right - left} x {bottom - top} pixels, expected "
+            f"{layout.tile_width} x {layout.tile_height}"
+        )
+        raise DecodeError(msg)
+    return imagecodecs.jpeg2k_decode(data, out=_empty(layout, layout.samples))
+
+
+_LERC_MAGICS = (b"Lerc2 ", b"CntZImage ")
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+def _lerc(data: bytes, layout: TileLayout) -> np.ndarray:
+    """LERC, plain or inside Deflate or ZSTD; masked pixels are NaN, nodata, or 0."""
+    if not data.startswith(_LERC_MAGICS):
+        # Room for a LERC blob that did not compress at all, and its mask.
+        size = 2 * layout.decoded_bytes + 65536
+        data = bytes((_zstd if data.startswith(_ZSTD_MAGIC) else _deflate)(data, size))
+    pixels, masks = imagecodecs.lerc_decode(
+        data, masks=True, out=_empty(layout, layout.samples),
+    )
+    if masks is None:
+        return np.asarray(pixels)
+    valid = np.asarray(masks, bool)
+    if valid.ndim < pixels.ndim:
+        valid = np.broadcast_to(valid[..., np.newaxis], pixels.shape)
+    pixels = np.array(pixels)
+    pixels[~valid] = masked_value(layout)
+    return pixels
+
+
+def masked_value(layout: TileLayout) -> float:
+    """Gives what a pixel without data reads as: NaN (floats), nodata, or 0."""
+    if np.dtype(layout.dtype).kind == "f":
+        return float("nan")
+    return sparse_value(layout)
+
+
+def sparse_value(layout: TileLayout) -> float:
+    """Gives what the pixels of a sparse tile read as: nodata where the type holds it, else 0.
+
+    GDAL's rule, for tiles that have no bytes.
+    """
+    dtype = np.dtype(layout.dtype)
+    nodata = layout.nodata
+    if nodata is None:
+        return 0
+    if dtype.kind == "f":
+        return float(nodata)
+    info = np.iinfo(dtype)
+    exact = np.isfinite(nodata) and int(nodata) == nodata and info.min <= nodata <= info.max
+    return int(nodata) if exact else 0
+
+
+BYTE_DECODERS: Mapping[int, ByteDecoder] = {
+    Compression.NONE: _copy,
+    Compression.LZW: _lzw,
+    Compression.ADOBE_DEFLATE: _deflate,
+    Compression.DEFLATE: _deflate,
+    Compression.PACKBITS: _packbits,
+    Compression.LZMA: _lzma,
+    Compression.ZSTD: _zstd,
+}
+"""Codecs that give back the bytes a writer put in; predictors and byte order follow."""
+
+PIXEL_DECODERS: Mapping[int, PixelDecoder] = {
+    Compression.JPEG: _jpeg,
+    Compression.WEBP: _webp,
+    Compression.LERC: _lerc,
+    Compression.JPEG_XL: _jpeg_xl,
+    Compression.JPEG_XL_DNG: _jpeg_xl,
+    Compression.JPEG_2000: _jpeg_2000,
+}
+"""Codecs that give pixels of shape (row, col) or (row, col, sample)."""
+
+PREDICTABLE = frozenset(
+    {
+        Compression.LZW,
+        Compression.ADOBE_DEFLATE,
+        Compression.DEFLATE,
+        Compression.LZMA,
+        Compression.ZSTD,
+    },
+)
+"""Codecs that heed the predictor tag, as in libtiff."""

@@ -1,0 +1,1 @@
+"""In what order: the Beam transforms over the pure core."""

@@ -1,0 +1,153 @@
+"""Files that appear whole: written under a hidden name, renamed when a window is done."""
+
+import dataclasses
+import io
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.transforms.window import GlobalWindow, IntervalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+
+class Writer(Protocol):
+    """What writes elements into one open file."""
+
+    def write(self, element: Any) -> None:  # noqa: ANN401 -- any element
+        """Takes an element."""
+
+    def close(self) -> None:
+        """Writes what is left; the file itself is closed by the caller."""
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class WriteFiles(beam.PTransform):
+    """Writes elements to ``<folder>/<prefix>[-<window>]-00000-of-0000N<suffix>``.
+
+    A bundle writes to a file whose name begins with a dot, so that readers of the
+    folder pass it over; when all of a window is written its files get their final
+    names, and files that an earlier run left under the same prefix go. A retried bundle
+    leaves no trace: only the names that its success reports are published.
+
+    Input: any. Output: final file names. Windows: kept; each window and pane has files
+    of its own.
+
+    Attributes:
+        folder: Where to write: local, gs:// and what else Beam's filesystems know.
+        prefix: What file names begin with.
+        suffix: What they end with.
+        make_writer: Gives a writer for an open file; pickled.
+    """
+
+    folder: str
+    prefix: str
+    suffix: str
+    make_writer: Callable[[io.BufferedIOBase], Writer]
+
+    def expand(self, elements: beam.PCollection[Any]) -> beam.PCollection[str]:
+        """Writes, gathers the names of a window, publishes."""
+        run = uuid.uuid4().hex
+        hidden = FileSystems.join(self.folder, f".{self.prefix}-{run}")
+        return (
+            elements
+            | "Write" >> beam.ParDo(
+                _WriteFn(hidden, self.make_writer),
+            ).with_output_types(tuple[str, str])
+            | "Gather" >> beam.GroupByKey()
+            | "Publish" >> beam.ParDo(
+                _PublishFn(self.folder, self.prefix, self.suffix, hidden),
+            ).with_output_types(str)
+        )
+
+
+class _WriteFn(beam.DoFn):
+    """One hidden file for each window of a bundle."""
+
+    def __init__(
+        self, hidden: str, make_writer: Callable[[io.BufferedIOBase], Writer],
+    ) -> None:
+        self._hidden, self._make_writer = hidden, make_writer
+
+    def start_bundle(self) -> None:
+        self._open: dict[Any, tuple[str, Any, Writer, Any]] = {}
+
+    def process(
+        self,
+        element: Any,  # noqa: ANN401 -- any element
+        window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
+        timestamp: Any = beam.DoFn.TimestampParam,  # noqa: ANN401 -- Beam's timestamp
+    ) -> None:
+        if window not in self._open:
+            name = f"{self._hidden}-{uuid.uuid4().hex}"
+            make_folder(name)
+            file = FileSystems.create(name, "application/octet-stream", compression_type="uncompressed")
+            self._open[window] = name, file, self._make_writer(file), timestamp
+        self._open[window][2].write(element)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for window, (name, file, writer, timestamp) in self._open.items():
+            writer.close()
+            file.close()
+            yield WindowedValue(("", name), timestamp, (window,))
+        self._open = {}
+
+
+class _PublishFn(beam.DoFn):
+    def __init__(self, folder: str, prefix: str, suffix: str, hidden: str) -> None:
+        self._folder, self._prefix, self._suffix, self._hidden = folder, prefix, suffix, hidden
+
+    def process(
+        self,
+        gathered: tuple[str, Iterable[str]],
+        window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
+        pane: Any = beam.DoFn.PaneInfoParam,  # noqa: ANN401 -- Beam's pane
+    ) -> Iterator[str]:
+        hidden = sorted(gathered[1])
+        prefix = self._prefix + _window_name(window) + (f"-pane-{pane.index}" if pane.index > 0 else "")
+        finals = [
+            FileSystems.join(
+                self._folder, f"{prefix}-{number:05d}-of-{len(hidden):05d}{self._suffix}",
+            )
+            for number in range(len(hidden))
+        ]
+        for source, final in zip(hidden, finals, strict=True):
+            # A retry finds some of them renamed already.
+            if FileSystems.exists(source):
+                if FileSystems.exists(final):
+                    FileSystems.delete([final])
+                FileSystems.rename([source], [final])
+        pattern = FileSystems.join(self._folder, f"{prefix}-?????-of-?????{self._suffix}")
+        remove_stale(pattern, finals)
+        if isinstance(window, GlobalWindow):
+            remove_stale(f"{self._hidden}-*", [])
+        yield from finals
+
+
+def remove_stale(pattern: str, keep: list[str]) -> None:
+    """Deletes the files that match a pattern, but for those to keep."""
+    (found,) = FileSystems.match([pattern])
+    stale = [file.path for file in found.metadata_list if file.path not in set(keep)]
+    if stale:
+        FileSystems.delete(stale)
+
+
+def make_folder(name: str) -> None:
+    """Makes the folder of a file where the filesystem has folders."""
+    folder = FileSystems.split(name)[0]
+    if folder and "://" not in folder and not FileSystems.exists(folder):
+        try:
+            FileSystems.mkdirs(folder)
+        except OSError:  # another worker was first
+            if not FileSystems.exists(folder):
+                raise
+
+
+def _window_name(window: Any) -> str:  # noqa: ANN401 -- any window
+    if isinstance(window, GlobalWindow):
+        return ""
+    if isinstance(window, IntervalWindow):
+        start, end = (t.to_rfc3339().replace(":", ".") for t in (window.start, window.end))
+        return f"-{start}-{end}"
+    return f"-{window}"

@@ -1,0 +1,83 @@
+"""Valid values for nodata: rows with windows -> finished rows."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+
+from rasteret_beam import sampling
+from rasteret_beam.elements import SampleBatch, TileBlockKey
+from rasteret_beam.options import SampleOptions
+from rasteret_beam.transforms import _coders  # noqa: F401 -- registers the key's coder
+
+_SEAMS = "seams"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class FallbackRing(beam.PTransform):
+    """Replaces nodata by the nearest valid pixel, and adds neighbourhoods.
+
+    rasteret's rule: rings of growing Chebyshev radius up to ``max_distance_pixels``; in
+    the first ring with a valid pixel, the one at the least exact distance from the
+    point; ties in PostGIS's order. Where nothing valid is in reach nodata stays.
+
+    Rows whose window lies in one batch of tiles are finished in place; the few whose
+    window crosses into another batch meet its part in a GroupByKey. Without a fallback
+    rows pass unchanged.
+
+    Input: ``SampleBatch`` of ``SampleNearest``. Output: ``SampleBatch``. Windows: kept.
+    Dead letters: none (a tile that cannot be read is FetchTiles's; a row whose nearest
+    valid pixel might lie in it gets FETCH_ERROR, or no row). Counters: none.
+
+    Attributes:
+        options: What to sample; the same as for ``SampleNearest``.
+    """
+
+    options: SampleOptions
+
+    def expand(self, samples: beam.PCollection[SampleBatch]) -> beam.PCollection[SampleBatch]:
+        """Splits, merges what crosses seams, and puts all together."""
+        if not self.options.max_distance_pixels:
+            return samples
+        split = samples | "Split" >> beam.ParDo(_SplitFn(self.options)).with_output_types(
+            SampleBatch,
+        ).with_outputs(_SEAMS, main="whole")
+        merged = (
+            split[_SEAMS]
+            | "KeyByBlock" >> beam.Map(_identity).with_output_types(
+                tuple[TileBlockKey, SampleBatch],
+            )
+            | "GroupByBlock" >> beam.GroupByKey()
+            | "Merge" >> beam.ParDo(_MergeFn(self.options)).with_output_types(SampleBatch)
+        )
+        return (split.whole, merged) | "Flatten" >> beam.Flatten()
+
+
+def _identity(part: tuple[TileBlockKey, SampleBatch]) -> tuple[TileBlockKey, SampleBatch]:
+    """Declares the key's type, which a tagged output does not carry."""
+    return part
+
+
+class _SplitFn(beam.DoFn):
+    def __init__(self, options: SampleOptions) -> None:
+        self._options = options
+
+    def process(self, batch: SampleBatch) -> Iterator[Any]:
+        whole, seams = sampling.split_seams(batch, self._options)
+        yield whole
+        for seam in seams:
+            yield TaggedOutput(_SEAMS, seam)
+
+
+class _MergeFn(beam.DoFn):
+    def __init__(self, options: SampleOptions) -> None:
+        self._options = options
+
+    def process(
+        self, block: tuple[TileBlockKey, Iterable[SampleBatch]],
+    ) -> Iterator[SampleBatch]:
+        merged = sampling.merge(block[1], self._options)
+        if merged is not None:
+            yield merged

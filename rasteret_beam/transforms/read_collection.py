@@ -1,0 +1,81 @@
+"""Records in: collection Parquet -> records."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.pvalue import PBegin, TaggedOutput
+
+from rasteret_beam import collection
+from rasteret_beam.collection import CollectionQuery, Fragment
+from rasteret_beam.elements import DeadLetter, Record
+from rasteret_beam.schema import Status
+from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
+from rasteret_beam.transforms._outputs import NamedOutputs
+
+
+class ReadCollectionResult(NamedTuple):
+    """Records that were read, and what in them cannot be used.
+
+    Attributes:
+        records: Records that meet the filters.
+        dead_letters: Records, or bands of them, with unusable or missing metadata.
+    """
+
+    records: beam.PCollection[Record]
+    dead_letters: beam.PCollection[DeadLetter]
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ReadCollection(NamedOutputs):
+    """Reads the records of a Collection that rasteret 0.3 or 0.4 wrote, or this package.
+
+    Filters and the choice of columns are pushed into the Parquet scan; files are read
+    in parallel.
+
+    Input: the pipeline. Output: ``ReadCollectionResult``. Windows: the global one. Dead
+    letters: each (record, bands) whose metadata is missing or unusable; the record's
+    other bands are kept. Counters: ``records_read``, ``records_failed`` (unusable),
+    ``bands_missing`` (a record does not have the band).
+
+    Attributes:
+        query: What to read.
+
+    Raises:
+        CollectionError: While running: not a collection.
+        BandNotFoundError: While running: a band that no record has.
+    """
+
+    query: CollectionQuery
+
+    def expand(self, pbegin: PBegin) -> ReadCollectionResult:
+        """Lists the files, then reads them."""
+        outputs = (
+            pbegin
+            | "Query" >> beam.Create([self.query])
+            | "ListFragments" >> beam.FlatMap(collection.list_fragments)
+            | "SpreadFragments" >> beam.Reshuffle()
+            | "Read" >> beam.ParDo(
+                _ReadFragmentFn(self.query),
+            ).with_output_types(Record).with_outputs(DEAD_LETTERS, main="records")
+        )
+        return ReadCollectionResult(outputs.records, outputs[DEAD_LETTERS])
+
+
+class _ReadFragmentFn(beam.DoFn):
+    def __init__(self, query: CollectionQuery) -> None:
+        self._query = query
+        self._counters = Counters("records_read", "records_failed", "bands_missing")
+
+    def process(self, fragment: Fragment) -> Iterator[Any]:
+        for record, letters in collection.read_fragment(self._query, fragment):
+            self._counters.add("records_read")
+            absent = [x for x in letters if x.code == Status.BAND_MISSING.value]
+            broken = [x for x in letters if x.code != Status.BAND_MISSING.value]
+            self._counters.add("records_failed", 1 if broken else 0)
+            yield from dead_letter_outputs(absent, self._counters, "bands_missing")
+            for letter in broken:
+                yield TaggedOutput(DEAD_LETTERS, letter)
+            if record is not None:
+                yield record

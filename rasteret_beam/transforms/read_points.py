@@ -1,0 +1,106 @@
+"""Points in: files -> point batches."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.pvalue import PBegin
+
+from rasteret_beam import points
+from rasteret_beam.elements import DeadLetter, PointBatch
+from rasteret_beam.errors import FetchError, PointsError
+from rasteret_beam.points import PointColumns, PointsFile, PointsPiece
+from rasteret_beam.storage import Store
+from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
+from rasteret_beam.transforms._outputs import NamedOutputs
+
+
+class ReadPointsResult(NamedTuple):
+    """Points that were read, and rows that hold no point.
+
+    Attributes:
+        points: Batches of points.
+        dead_letters: Rows whose geometry or coordinate is broken; they stay in their
+            batch without coordinates.
+    """
+
+    points: beam.PCollection[PointBatch]
+    dead_letters: beam.PCollection[DeadLetter]
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ReadPoints(NamedOutputs):
+    """Reads points from Parquet, GeoParquet, CSV or GeoJSON files.
+
+    ``point_index`` is a row's position in the whole input, files in the order of their
+    URIs: the same in every run, however many workers read.
+
+    Input: the pipeline. Output: ``ReadPointsResult``; an input without rows gives one
+    empty batch, for its schema. Windows: the global one. Dead letters: rows that hold
+    something else than a point. Counters: ``points_malformed``.
+
+    Attributes:
+        pattern: A file, or a pattern of files: local, gs://, s3://, https://.
+        columns: Where in a row the point is, and its CRS.
+        store: How files are read.
+
+    Raises:
+        PointsError: While running: no file, no columns that hold points, no CRS.
+    """
+
+    pattern: str
+    columns: PointColumns = dataclasses.field(default_factory=PointColumns)
+    store: Store = dataclasses.field(default_factory=Store)
+
+    def expand(self, pbegin: PBegin) -> ReadPointsResult:
+        """Lists, counts, numbers and reads the files."""
+        outputs = (
+            pbegin
+            | "Pattern" >> beam.Create([self.pattern])
+            | "ListFiles" >> beam.ParDo(_ListFilesFn(self.store))
+            | "SpreadFiles" >> beam.Reshuffle()
+            | "Inspect" >> beam.ParDo(_InspectFn(self.store))
+            | "Gather" >> beam.GroupByKey()
+            | "Number" >> beam.FlatMap(_number).with_output_types(PointsPiece)
+            | "SpreadPieces" >> beam.Reshuffle()
+            | "Read" >> beam.ParDo(
+                _ReadFn(self.store, self.columns),
+            ).with_output_types(PointBatch).with_outputs(DEAD_LETTERS, main="points")
+        )
+        return ReadPointsResult(outputs.points, outputs[DEAD_LETTERS])
+
+
+class _ListFilesFn(beam.DoFn):
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def process(self, pattern: str) -> Iterator[str]:
+        try:
+            yield from self._store.glob(pattern)
+        except FetchError as error:
+            msg = f"points: {error}"
+            raise PointsError(msg) from error
+
+
+class _InspectFn(beam.DoFn):
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def process(self, uri: str) -> Iterator[tuple[int, PointsFile]]:
+        yield 0, points.inspect_file(self._store, uri)
+
+
+def _number(gathered: tuple[int, Iterable[PointsFile]]) -> list[PointsPiece]:
+    return points.number_files(list(gathered[1]))
+
+
+class _ReadFn(beam.DoFn):
+    def __init__(self, store: Store, columns: PointColumns) -> None:
+        self._store, self._columns = store, columns
+        self._counters = Counters("points_malformed")
+
+    def process(self, piece: PointsPiece) -> Iterator[Any]:
+        for batch, letters in points.read_piece(self._store, piece, self._columns):
+            yield from dead_letter_outputs(letters, self._counters, "points_malformed")
+            yield batch

@@ -1,0 +1,157 @@
+"""Between one element a row and batches: ``BatchPoints`` in, ``ToRows`` out."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from rasteret_beam import points, schema
+from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch
+from rasteret_beam.errors import PointsError
+from rasteret_beam.points import BATCH_ROWS, PointColumns
+from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
+from rasteret_beam.transforms._outputs import NamedOutputs
+
+_MAX_INDEX = (1 << 63) - 1
+
+
+class BatchPointsResult(NamedTuple):
+    """Points, and rows that hold none.
+
+    Attributes:
+        points: Batches of points, each within one window.
+        dead_letters: Rows whose geometry or coordinate is broken.
+    """
+
+    points: beam.PCollection[PointBatch]
+    dead_letters: beam.PCollection[DeadLetter]
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class BatchPoints(NamedOutputs):
+    """Batches points that come one row an element.
+
+    Input: ``beam.Row``, NamedTuples or dicts. Output: ``BatchPointsResult``. Windows:
+    kept, and a batch never crosses one; each row's timestamp travels with it, and
+    ``ToRows`` gives it back. Dead letters: rows that hold something else than a point.
+    Counters: ``points_malformed``.
+
+    Attributes:
+        columns: Where in a row the point is, and its CRS (rows have no metadata: give
+            it).
+        index_field: Field that becomes ``point_index``, an int. Without one the index
+            is a 63-bit hash of the row and its timestamp: the same in every retry, and
+            shared by rows that are equal in both.
+        schema: Arrow types of the fields, where Python's values leave them open (a
+            field that is None in a whole batch).
+    """
+
+    columns: PointColumns
+    index_field: str | None = None
+    schema: pa.Schema | None = None
+
+    def expand(self, rows: beam.PCollection[Any]) -> BatchPointsResult:
+        """Collects the rows of each bundle and window."""
+        outputs = rows | "Batch" >> beam.ParDo(
+            _BatchFn(self.columns, self.index_field, self.schema),
+        ).with_output_types(PointBatch).with_outputs(DEAD_LETTERS, main="points")
+        return BatchPointsResult(outputs.points, outputs[DEAD_LETTERS])
+
+
+class ToRows(beam.PTransform):
+    """Takes batches of samples apart: one ``beam.Row`` a sample.
+
+    Input: ``SampleBatch``. Output: ``beam.Row`` with the columns of the sample schema
+    in their order, ``datetime`` as naive UTC. Windows: kept; a row that came through
+    ``BatchPoints`` has its own timestamp again. Dead letters and counters: none.
+    """
+
+    def expand(self, samples: beam.PCollection[SampleBatch]) -> beam.PCollection[beam.Row]:
+        """One ParDo."""
+        return samples | "Rows" >> beam.ParDo(_ToRowsFn()).with_output_types(beam.Row)
+
+
+class _BatchFn(beam.DoFn):
+    def __init__(
+        self, columns: PointColumns, index_field: str | None, table_schema: pa.Schema | None,
+    ) -> None:
+        self._columns, self._index_field, self._schema = columns, index_field, table_schema
+        self._counters = Counters("points_malformed")
+
+    def start_bundle(self) -> None:
+        self._held: dict[Any, tuple[list[dict[str, Any]], list[int]]] = {}
+
+    def process(
+        self, row: Any, window: Any = beam.DoFn.WindowParam, timestamp: Any = beam.DoFn.TimestampParam,  # noqa: ANN401, E501 -- Beam's parameters
+    ) -> Iterator[Any]:
+        rows, times = self._held.setdefault(window, ([], []))
+        rows.append(_as_dict(row))
+        times.append(timestamp.micros)
+        if len(rows) >= BATCH_ROWS:
+            del self._held[window]
+            yield from self._flush(window, rows, times)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for window, (rows, times) in self._held.items():
+            yield from self._flush(window, rows, times)
+
+    def _flush(
+        self, window: Any, rows: list[dict[str, Any]], times: list[int],  # noqa: ANN401 -- a window
+    ) -> Iterator[Any]:
+        index = np.array(
+            [self._index(row, time) for row, time in zip(rows, times, strict=True)], np.int64,
+        )
+        table = pa.Table.from_pylist(rows, schema=self._schema).combine_chunks()
+        batch, letters = points.to_points(
+            table.to_batches()[0], self._columns, index, "BatchPoints",
+        )
+        batch = dataclasses.replace(batch, event_time_us=np.array(times, np.int64))
+        stamp = Timestamp(micros=min(times))
+        for output in dead_letter_outputs(letters, self._counters, "points_malformed"):
+            value = WindowedValue(output.value, stamp, (window,))
+            yield TaggedOutput(DEAD_LETTERS, value)
+        yield WindowedValue(batch, stamp, (window,))
+
+    def _index(self, row: dict[str, Any], time: int) -> int:
+        if self._index_field is None:
+            text = repr((sorted(row.items(), key=lambda item: item[0]), time))
+            digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+            return int.from_bytes(digest, "big") & _MAX_INDEX
+        value = row.pop(self._index_field, None)
+        if not isinstance(value, int):
+            msg = f"index_field {self._index_field!r} is {value!r}, expected an int"
+            raise PointsError(msg)
+        return value
+
+
+def _as_dict(row: Any) -> dict[str, Any]:  # noqa: ANN401 -- any row
+    if isinstance(row, Mapping):
+        return dict(row)
+    if isinstance(row, beam.Row):
+        return dict(row.as_dict())
+    if hasattr(row, "_asdict"):
+        return dict(row._asdict())
+    msg = f"A point comes as a beam.Row, a NamedTuple or a dict, got {type(row).__name__}: {row!r}"
+    raise PointsError(msg)
+
+
+class _ToRowsFn(beam.DoFn):
+    def process(
+        self, batch: SampleBatch, window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- a window
+    ) -> Iterator[Any]:
+        table = schema.plain(pa.Table.from_batches([batch.samples]))
+        times = batch.event_time_us
+        for number, row in enumerate(table.to_pylist()):
+            value = beam.Row(**row)
+            if times is None:
+                yield value
+            else:
+                # Named with its window: a window function must not assign it anew.
+                yield WindowedValue(value, Timestamp(micros=int(times[number])), (window,))

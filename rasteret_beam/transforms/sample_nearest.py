@@ -1,0 +1,30 @@
+"""Values out: decoded tiles -> sample rows."""
+
+import dataclasses
+
+import apache_beam as beam
+
+from rasteret_beam import sampling
+from rasteret_beam.elements import SampleBatch, TileBatch
+from rasteret_beam.options import SampleOptions
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class SampleNearest(beam.PTransform):
+    """Samples the pixel that contains each point.
+
+    Input: ``TileBatch``. Output: ``SampleBatch``; where ``options`` ask for a fallback
+    or a neighbourhood its rows are finished by ``FallbackRing``. Windows and
+    timestamps: kept. Dead letters and counters: none.
+
+    Attributes:
+        options: What to sample; the same as for ``PlanTiles``.
+    """
+
+    options: SampleOptions
+
+    def expand(self, tiles: beam.PCollection[TileBatch]) -> beam.PCollection[SampleBatch]:
+        """One Map, fused behind FetchTiles."""
+        return tiles | "Sample" >> beam.Map(
+            sampling.sample_nearest, self.options,
+        ).with_output_types(SampleBatch)

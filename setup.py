@@ -1,0 +1,63 @@
+"""What rasteret-beam needs. Tool settings are in pyproject.toml."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+_HERE = pathlib.Path(__file__).parent
+_VERSION = re.search(
+    r'^__version__ = "(.+)"$',
+    (_HERE / "rasteret_beam" / "__init__.py").read_text(encoding="utf-8"),
+    re.MULTILINE,
+).group(1)
+
+setup(
+    name="rasteret-beam",
+    version=_VERSION,
+    description="Pixel values of cloud-hosted COGs for millions of points, on Apache Beam",
+    long_description=(_HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10,<3.15",
+    packages=find_packages(include=["rasteret_beam", "rasteret_beam.*"]),
+    package_data={"rasteret_beam": ["py.typed"]},
+    install_requires=[
+        "apache-beam[gcp]>=2.77",
+        "google-cloud-storage>=2.18",
+        "imagecodecs>=2025.3.30",
+        "numpy>=1.26",
+        # Reads WKB and knows polygons.
+        "shapely>=2.0",
+        # Ranged reads: a thirteenth of google-cloud-storage's CPU per request.
+        "obstore>=0.8",
+        "pyarrow>=17",
+        "pyproj>=3.6",
+        # Parses TIFF headers, so that this package only decodes tiles.
+        "tifffile>=2025.5.10",
+    ],
+    extras_require={
+        "test": [
+            "hypothesis>=6.100",
+            "mypy>=1.16",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.12",
+        ],
+        "bench": ["rasterio>=1.4"],
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+        "Topic :: Scientific/Engineering :: GIS",
+        "Typing :: Typed",
+    ],
+)
