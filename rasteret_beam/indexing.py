@@ -17,6 +17,7 @@ import shapely
 from rasteret_beam import schema
 from rasteret_beam.errors import (
     CrsError,
+    FetchError,
     MalformedTiffError,
     OptionError,
     RecordError,
@@ -25,7 +26,7 @@ from rasteret_beam.errors import (
 from rasteret_beam.grid import crs
 from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX
 from rasteret_beam.storage.files import RangeFile
-from rasteret_beam.storage.store import local_path
+from rasteret_beam.storage.store import has_wildcard, local_path, redact
 from rasteret_beam.tiff.header import parse_nodata, read_header
 from rasteret_beam.tiff.tags import PlanarConfiguration
 
@@ -117,6 +118,45 @@ def index_file(
         row[name + TIFF_SUFFIX] = tiff
     when = None if datetime_pattern is None else find_datetime(datetime_pattern, href)
     return IndexedFile(href, when, wanted, row)
+
+
+def list_inputs(store: Store, inputs: str) -> list[str]:
+    """Lists the files to index.
+
+    Args:
+        store: How files are read.
+        inputs: A file whose name ends as a TIFF's does, a pattern, a local folder (all
+            TIFFs below it), or else a text file with one path or URL a line; blank
+            lines and lines that begin with ``#`` are passed over.
+
+    Returns:
+        Addresses, each once, local ones in full.
+
+    Raises:
+        FetchError: Nothing matches, or the list cannot be read.
+    """
+    path = local_path(inputs)
+    if path is not None and path.is_dir():
+        found = [uri for uri in store.list_files(inputs) if _is_tiff(uri)]
+        if not found:
+            msg = f"{inputs}: no .tif or .tiff file below it"
+            raise FetchError(msg)
+    elif has_wildcard(inputs) or _is_tiff(inputs):
+        found = store.glob(inputs)
+    else:
+        with RangeFile(store, inputs) as file:
+            try:
+                lines = file.read().decode().splitlines()
+            except UnicodeDecodeError as error:
+                msg = f"{redact(inputs)}: neither a TIFF by its name nor a list of files"
+                raise FetchError(msg) from error
+        found = [line.strip() for line in lines]
+        found = [line for line in found if line and not line.startswith("#")]
+    return list(dict.fromkeys(absolute_href(uri) for uri in found))
+
+
+def _is_tiff(uri: str) -> bool:
+    return uri.split("?")[0].lower().endswith((".tif", ".tiff", ".gtiff", ".cog"))
 
 
 def absolute_href(uri: str) -> str:

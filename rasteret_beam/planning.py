@@ -156,15 +156,16 @@ class Planner:
 
     def _candidates(self, work: _BatchWork) -> dict[int, np.ndarray]:
         """For each record whose bbox (closed) holds points, those points."""
-        found: dict[tuple[int, str | None], np.ndarray] = {}
+        found: dict[tuple[int, str, bool], np.ndarray] = {}
         by_record: dict[int, np.ndarray] = {}
         for number, record in enumerate(self._records):
             asset_crs = record.assets[0].grid.crs if record.assets else crs.LONLAT
             space = crs.lonlat_of(asset_crs) or crs.LONLAT
             bbox_id = int(self._bbox_ids[number])
-            key = (bbox_id, space)
+            same_crs = asset_crs == work.batch.crs
+            key = (bbox_id, space, same_crs)
             if key not in found:
-                found[key] = work.in_bbox(self._bboxes[bbox_id], space)
+                found[key] = work.in_bbox(self._bboxes[bbox_id], space, same_crs=same_crs)
             if len(found[key]):
                 by_record[number] = found[key]
         return by_record
@@ -242,18 +243,23 @@ class _BatchWork:
         names = schema.user_columns(batch.points.schema).names
         self.columns = batch.points.select(names) if names else None
         self._sorted: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self._nowhere: dict[str, np.ndarray] = {}
 
-    def in_bbox(self, bbox: np.ndarray, space: str) -> np.ndarray:
-        """Points inside a bbox, closed; longitudes also as they are within +-180."""
+    def in_bbox(self, bbox: np.ndarray, space: str, *, same_crs: bool) -> np.ndarray:
+        """Points inside a bbox, closed; longitudes also as they are within +-180.
+
+        Points that have no longitude (space around the disk of a geostationary image)
+        are left to the pixel test of the images in their own CRS.
+        """
         lon, lat, points = self._lonlat(space)
         xmin, ymin, xmax, ymax = bbox
         first = np.searchsorted(lon, xmin, side="left")
         last = np.searchsorted(lon, xmax, side="right")
-        if first >= last:
-            return np.zeros(0, np.int64)
-        with np.errstate(invalid="ignore"):
-            inside = (lat[first:last] >= ymin) & (lat[first:last] <= ymax)
-        return np.unique(points[first:last][inside])
+        inside = (lat[first:last] >= ymin) & (lat[first:last] <= ymax)
+        found = points[first:last][inside]
+        if same_crs and len(self._nowhere[space]):
+            found = np.concatenate([found, self._nowhere[space]])
+        return np.unique(found)
 
     def _lonlat(self, space: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Longitudes ascending, their latitudes, and whose they are."""
@@ -270,6 +276,7 @@ class _BatchWork:
             lon, lat = np.concatenate([lon, wrapped]), np.concatenate([lat, lat[wide]])
             points = np.concatenate([points, points[wide]])
             finite = np.isfinite(lon) & np.isfinite(lat)
+            self._nowhere[space] = points[~finite]
             lon, lat, points = lon[finite], lat[finite], points[finite]
             order = np.argsort(lon, kind="stable")
             self._sorted[space] = lon[order], lat[order], points[order]

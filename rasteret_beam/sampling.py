@@ -151,7 +151,9 @@ class _TileWork:
     def tiles(self) -> Iterator[tuple[int, slice]]:
         """Each tile that owns points, and where they stand in ``owned``."""
         tile = self.tile[self.owned]
-        starts = np.flatnonzero(np.r_[True, np.diff(tile) != 0]) if len(tile) else []
+        if not len(tile):
+            return
+        starts = np.flatnonzero(np.r_[True, np.diff(tile) != 0])
         for start, stop in zip(starts, [*starts[1:], len(tile)], strict=True):
             yield int(tile[start]), slice(int(start), int(stop))
 

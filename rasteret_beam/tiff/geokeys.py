@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
+
+import pyproj
+from pyproj.exceptions import CRSError
 
 from rasteret_beam.errors import UnsupportedTiffError
 from rasteret_beam.tiff.tags import USER_DEFINED, GeoKey
@@ -15,7 +19,7 @@ GeoKeys = dict[int, "int | float | str"]
 
 _KEY_ENTRY_SHORTS = 4
 _DOUBLE_PARAMS, _ASCII_PARAMS = 34736, 34737
-_WKT = re.compile(r'ESRI PE String = ((?:PROJCS|GEOGCS)\[.*\])', re.DOTALL)
+_WKT = re.compile(r"ESRI PE String = ((?:PROJCS|GEOGCS)\[.*\])", re.DOTALL)
 
 _LAT_0 = ("lat_0", (GeoKey.NAT_ORIGIN_LAT, GeoKey.CENTER_LAT, GeoKey.FALSE_ORIGIN_LAT))
 _LON_0 = ("lon_0", (GeoKey.NAT_ORIGIN_LONG, GeoKey.CENTER_LONG, GeoKey.FALSE_ORIGIN_LONG))
@@ -55,6 +59,7 @@ _FALSE_EASTING = (GeoKey.FALSE_EASTING, GeoKey.FALSE_ORIGIN_EASTING, GeoKey.CENT
 _FALSE_NORTHING = (GeoKey.FALSE_NORTHING, GeoKey.FALSE_ORIGIN_NORTHING, GeoKey.CENTER_NORTHING)
 _METRES_PER_UNIT = {9001: 1.0, 9002: 0.3048, 9003: 1200 / 3937, 9036: 1000.0}
 _DEGREES = 9102
+_SAME_AXIS_METRES, _SAME_FLATTENING = 1e-3, 1e-6
 
 
 def parse_geokeys(
@@ -129,10 +134,11 @@ def _projected(keys: GeoKeys) -> str:
         if value is not None:
             projection[name] = value * metres
     words = " ".join(f"+{name}={value!r}" for name, value in projection.items() if name != "proj")
-    return (
+    proj = (
         f"+proj={projection['proj']} {words} {_body(keys)} "
         f"+to_meter={metres!r} +no_defs +type=crs"
     )
+    return _with_datum(proj, keys)
 
 
 def _method_parameters(keys: GeoKeys) -> dict[str, float | str]:
@@ -166,22 +172,42 @@ def _utm_parameters(code: object) -> dict[str, float | str]:
 
 
 def _body(keys: GeoKeys) -> str:
-    """The ellipsoid, as PROJ words."""
-    if keys.get(GeoKey.GEODETIC_CRS) == 4326:  # noqa: PLR2004 -- WGS 84
-        return "+datum=WGS84"
-    if keys.get(GeoKey.GEODETIC_CRS) == 4269:  # noqa: PLR2004 -- NAD83
-        return "+datum=NAD83"
+    """The ellipsoid, as PROJ words; explicit axes go before a code's, as in GDAL."""
     major = keys.get(GeoKey.SEMI_MAJOR_AXIS)
     if not isinstance(major, float):
-        code = keys.get(GeoKey.GEODETIC_CRS, keys.get(GeoKey.ELLIPSOID))
-        msg = f"User-defined CRS over geodetic CRS or ellipsoid {code}, without its axes"
-        raise UnsupportedTiffError(msg)
+        ellipsoid = _geodetic_crs(keys).ellipsoid
+        return f"+a={ellipsoid.semi_major_metre!r} +rf={ellipsoid.inverse_flattening!r}"
     meridian = keys.get(GeoKey.PRIME_MERIDIAN_LONGITUDE, 0.0)
     words = f"+a={major!r}" + (f" +pm={meridian!r}" if meridian else "")
     if isinstance(keys.get(GeoKey.SEMI_MINOR_AXIS), float):
         return f"{words} +b={keys[GeoKey.SEMI_MINOR_AXIS]!r}"
     flattening = keys.get(GeoKey.INVERSE_FLATTENING)
     return f"{words} +rf={flattening!r}" if flattening else f"{words} +b={major!r}"
+
+
+def _geodetic_crs(keys: GeoKeys) -> pyproj.CRS:
+    code = keys.get(GeoKey.GEODETIC_CRS)
+    try:
+        return pyproj.CRS.from_epsg(code)
+    except CRSError as error:
+        msg = f"User-defined CRS over geodetic CRS {code}, without the axes of its ellipsoid"
+        raise UnsupportedTiffError(msg) from error
+
+
+def _with_datum(proj: str, keys: GeoKeys) -> str:
+    """The CRS over the geodetic CRS that a code names, unless the axes say otherwise."""
+    if not _is_code(keys.get(GeoKey.GEODETIC_CRS)):
+        return proj
+    crs, base = pyproj.CRS(proj), _geodetic_crs(keys)
+    mine, theirs = crs.ellipsoid, base.ellipsoid
+    if (
+        abs(mine.semi_major_metre - theirs.semi_major_metre) > _SAME_AXIS_METRES
+        or abs(mine.inverse_flattening - theirs.inverse_flattening) > _SAME_FLATTENING
+    ):
+        return proj
+    described = crs.to_json_dict()
+    described["base_crs"] = base.to_json_dict()
+    return json.dumps(described)
 
 
 def _first(keys: GeoKeys, candidates: Sequence[GeoKey]) -> float | None:

@@ -1,0 +1,118 @@
+"""What a person sees: a progress line, a closing summary, and whether it went well."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_KIB = 1024
+
+
+class Share(NamedTuple):
+    """What failed of what was tried.
+
+    Attributes:
+        what: Name for messages.
+        failed: Counter of failures.
+        tried: Counter of all.
+    """
+
+    what: str
+    failed: str
+    tried: str
+
+
+SAMPLE_SHARES = (
+    Share("tiles", "tiles_failed", "tiles_planned"),
+    Share("records", "records_failed", "records_read"),
+    Share("points", "points_malformed", "points_read"),
+)
+BUILD_SHARES = (Share("files", "files_failed", "files_read"),)
+
+
+def progress_line(counts: Mapping[str, int], seconds: float) -> str:
+    """Gives one line on a job under way.
+
+    >>> progress_line({"points_read": 5000, "tiles_fetched": 12, "bytes_fetched": 2048}, 2.0)
+    '5,000 points (2,500/s)  12 tiles  2.0 KiB  0 rows'
+    """
+    points = counts.get("points_read", 0)
+    parts = []
+    if points:
+        parts.append(f"{points:,} points ({points / max(seconds, 1e-3):,.0f}/s)")
+    if counts.get("files_read"):
+        parts.append(f"{counts['files_read']:,} files")
+    else:
+        parts.append(f"{counts.get('tiles_fetched', 0):,} tiles")
+        parts.append(human_bytes(counts.get("bytes_fetched", 0)))
+        parts.append(f"{counts.get('rows_written', 0):,} rows")
+    return "  ".join(parts)
+
+
+def sample_summary(counts: Mapping[str, int], seconds: float) -> str:
+    """Gives the closing lines of a sampling job."""
+    get = lambda name: f"{counts.get(name, 0):,}"  # noqa: E731 -- one line, used below only
+    return "\n".join(
+        [
+            f"Records   {get('records_read')} read, {get('records_failed')} unusable, "
+            f"{get('bands_missing')} without a band",
+            f"Points    {get('points_read')} read, {get('points_with_rows')} sampled, "
+            f"{get('points_unmatched')} unmatched, {get('points_invalid')} invalid",
+            f"Tiles     {get('tiles_planned')} planned, {get('tiles_fetched')} read "
+            f"({human_bytes(counts.get('bytes_fetched', 0))}), {get('tiles_sparse')} sparse, "
+            f"{get('tiles_failed')} failed",
+            f"Rows      {get('rows_written')} written in {seconds:.1f} s "
+            f"({counts.get('points_read', 0) / max(seconds, 1e-3):,.0f} points/s)",
+        ],
+    )
+
+
+def build_summary(counts: Mapping[str, int], seconds: float) -> str:
+    """Gives the closing line of an indexing job."""
+    return (
+        f"Files     {counts.get('files_read', 0):,} read, {counts.get('files_indexed', 0):,} "
+        f"indexed, {counts.get('files_failed', 0):,} failed in {seconds:.1f} s"
+    )
+
+
+def complaints(
+    counts: Mapping[str, int], shares: tuple[Share, ...], threshold: float,
+) -> list[str]:
+    """Names every kind of failure that is above what was asked to be tolerated.
+
+    Args:
+        counts: The job's counters.
+        shares: What to look at.
+        threshold: Tolerated share of failures, 0 to 1.
+
+    Returns:
+        A sentence each; none where all went well enough.
+
+    >>> complaints({"tiles_failed": 2, "tiles_planned": 10}, SAMPLE_SHARES, 0.01)
+    ['2 of 10 tiles failed (20.00 %), more than the tolerated 1.00 %']
+    """
+    found = []
+    for what, failed, tried in shares:
+        bad, total = counts.get(failed, 0), counts.get(tried, 0)
+        if bad and bad > threshold * total:
+            share = bad / max(total, bad)
+            found.append(
+                f"{bad:,} of {total:,} {what} failed ({share:.2%}), more than the "
+                f"tolerated {threshold:.2%}".replace("%", " %"),
+            )
+    return found
+
+
+def human_bytes(size: float) -> str:
+    """Gives a size in the unit that suits it.
+
+    >>> human_bytes(0), human_bytes(3 * 1024 * 1024)
+    ('0 B', '3.0 MiB')
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < _KIB:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= _KIB
+    return f"{size:.1f} TiB"

@@ -1,0 +1,1 @@
+"""Who waits: running a pipeline from a terminal, with progress and an exit code."""

@@ -1,0 +1,134 @@
+"""Options -> a run: checked flags, a progress line while it lasts, counters at its end."""
+
+import argparse
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TextIO
+
+import apache_beam as beam
+from apache_beam.metrics.metric import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.runner import PipelineState
+
+from rasteret_beam.errors import OptionError, RasteretBeamError
+from rasteret_beam.reporting import Share, complaints, progress_line
+from rasteret_beam.transforms._metrics import LIVE, NAMESPACE
+
+_LOCAL_RUNNER = "FnApiRunner"
+_EXIT_OK, _EXIT_FAILURES, _EXIT_REFUSED = 0, 1, 2
+_SECONDS_BETWEEN_LINES = 1.0
+
+
+class Report(NamedTuple):
+    """How a job's end is judged and told.
+
+    Attributes:
+        summary: Text from counters and seconds.
+        shares: Failures to hold against the threshold.
+        threshold: Tolerated share of failures.
+    """
+
+    summary: Callable[[Counter[str], float], str]
+    shares: tuple[Share, ...]
+    threshold: float
+
+
+def parse(argv: Sequence[str]) -> PipelineOptions:
+    """Parses flags, ours and Beam's.
+
+    The local runner is named where none is given: Beam's default tries to download an
+    engine first.
+
+    Raises:
+        OptionError: A flag that neither knows.
+    """
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    for cls in PipelineOptions.__subclasses__():
+        cls._add_argparse_args(parser)  # noqa: SLF001 -- as Beam's own get_all_options does
+    _, unknown = parser.parse_known_args([arg for arg in argv if arg not in ("-h", "--help")])
+    if unknown:
+        msg = f"Unknown option(s): {' '.join(unknown)}; --help lists those that are known"
+        raise OptionError(msg)
+    options = PipelineOptions(list(argv))
+    standard = options.view_as(StandardOptions)
+    if standard.runner is None:
+        standard.runner = _LOCAL_RUNNER
+    return options
+
+
+def execute(
+    options: PipelineOptions, build: Callable[[beam.Pipeline], None], report: Report,
+) -> int:
+    """Builds and runs a pipeline, and tells a person about it on standard error.
+
+    On Dataflow the job is submitted and left to itself.
+
+    Args:
+        options: Parsed flags.
+        build: Adds the transforms.
+        report: How to judge the end.
+
+    Returns:
+        The exit code: 0 for a job without failures beyond the threshold, 1 for one
+        with, 2 where the input or an option was refused.
+    """
+    started = time.monotonic()
+    LIVE.clear()
+    try:
+        pipeline = beam.Pipeline(options=options)
+        build(pipeline)
+        with _Progress(sys.stderr, started):
+            result = pipeline.run()
+            if "Dataflow" in str(options.view_as(StandardOptions).runner):
+                return _EXIT_OK
+            state = result.wait_until_finish()
+    except RasteretBeamError as error:
+        say_refusal(error)
+        return _EXIT_REFUSED
+    counts: Counter[str] = Counter()
+    for counter in result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
+        counts[counter.key.metric.name] += counter.committed or counter.attempted or 0
+    say(report.summary(counts, time.monotonic() - started))
+    found = complaints(counts, report.shares, report.threshold)
+    for complaint in found:
+        say(f"FAILED    {complaint}")
+    failed = state is not None and state != PipelineState.DONE
+    return _EXIT_FAILURES if found or failed else _EXIT_OK
+
+
+def say(text: str) -> None:
+    """Tells a person; standard output stays free for data."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 -- a terminal program's voice
+
+
+def say_refusal(error: Exception) -> None:
+    """Tells why nothing was run, without Beam's trace of where."""
+    say(f"error: {str(error).split(' [while running ')[0]}")
+
+
+class _Progress:
+    """A line a second while a job runs in this process, on a terminal only."""
+
+    def __init__(self, stream: TextIO, started: float) -> None:
+        self._stream, self._started = stream, started
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        if self._stream.isatty():
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+            self._stream.write("\r\x1b[K")
+
+    def _run(self) -> None:
+        while not self._done.wait(_SECONDS_BETWEEN_LINES):
+            line = progress_line(dict(LIVE), time.monotonic() - self._started)
+            self._stream.write(f"\r\x1b[K{line}")
+            self._stream.flush()
