@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """Indexes COGs into a Collection: a list or glob of files in, Parquet out.
 
-    python pipelines/build_collection.py --inputs 'gs://bucket/scenes/*.tif' --output DIR
+Like ``python pipelines/build_collection.py --inputs 'gs://b/scenes/*.tif' --output DIR``.
 """
 
 import argparse

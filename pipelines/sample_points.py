@@ -1,8 +1,7 @@
-#!/usr/bin/env python
 """Samples a Collection at points: files in, files out.
 
-    python pipelines/sample_points.py --collection DIR --points FILE_OR_GLOB \
-        --bands B04,B08 --output DIR --points_crs EPSG:4326
+Like ``python pipelines/sample_points.py --collection DIR --points FILE_OR_GLOB
+--bands B04,B08 --output DIR --points_crs EPSG:4326``.
 """
 
 import argparse

@@ -176,18 +176,14 @@ class Record:
     missing: tuple[tuple[str, str], ...] = ()
 
 
-def _pack(batch: pa.RecordBatch | None) -> bytes | None:
-    if batch is None:
-        return None
+def _pack(batch: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
     return sink.getvalue().to_pybytes()
 
 
-def _unpack(data: bytes | None) -> pa.RecordBatch | None:
-    if data is None:
-        return None
+def _unpack(data: bytes) -> pa.RecordBatch:
     with pa.ipc.open_stream(data) as reader:
         return reader.read_next_batch()
 
@@ -214,9 +210,7 @@ class PointBatch:
 
 
 def _point_batch(data: bytes, crs: str | None, event_time_us: np.ndarray | None) -> PointBatch:
-    points = _unpack(data)
-    assert points is not None
-    return PointBatch(points, crs, event_time_us)
+    return PointBatch(_unpack(data), crs, event_time_us)
 
 
 class TileBlockKey(NamedTuple):
@@ -285,14 +279,15 @@ class PlannedPoints:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the columns as an IPC stream."""
-        args = (self.points, _pack(self.columns), self.epsg, self.event_time_us)
-        return _planned_points, args
+        columns = None if self.columns is None else _pack(self.columns)
+        return _planned_points, (self.points, columns, self.epsg, self.event_time_us)
 
 
 def _planned_points(
     points: np.ndarray, data: bytes | None, epsg: int | None, event_time_us: np.ndarray | None,
 ) -> PlannedPoints:
-    return PlannedPoints(points, _unpack(data), epsg, event_time_us)
+    columns = None if data is None else _unpack(data)
+    return PlannedPoints(points, columns, epsg, event_time_us)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -384,9 +379,7 @@ class SampleBatch:
 def _sample_batch(
     data: bytes, event_time_us: np.ndarray | None, windows: tuple[PixelWindows, ...],
 ) -> SampleBatch:
-    samples = _unpack(data)
-    assert samples is not None
-    return SampleBatch(samples, event_time_us, windows)
+    return SampleBatch(_unpack(data), event_time_us, windows)
 
 
 class DeadLetter(NamedTuple):

@@ -141,7 +141,9 @@ def run_job(job: TileJob, store: Store) -> JobResult:
     Returns:
         The tiles, and the errors of those that could not be had.
     """
-    visit, tiles, errors = job.visit, {}, {}
+    visit = job.visit
+    tiles: dict[int, np.ndarray] = {}
+    errors: dict[int, RasteretBeamError] = {}
     stored: list[StoredTile] = []
     for tile in job.tiles:
         if tile.length == 0:

@@ -156,7 +156,7 @@ def list_inputs(store: Store, inputs: str) -> list[str]:
 
 
 def _is_tiff(uri: str) -> bool:
-    return uri.split("?")[0].lower().endswith((".tif", ".tiff", ".gtiff", ".cog"))
+    return uri.partition("?")[0].lower().endswith((".tif", ".tiff", ".gtiff", ".cog"))
 
 
 def absolute_href(uri: str) -> str:
@@ -166,7 +166,7 @@ def absolute_href(uri: str) -> str:
 
 
 def find_datetime(pattern: str, href: str) -> dt.datetime:
-    """Finds an acquisition time in a file's address.
+    r"""Finds an acquisition time in a file's address.
 
     Args:
         pattern: Regular expression, searched for in the file's name, then in the whole
@@ -181,7 +181,7 @@ def find_datetime(pattern: str, href: str) -> dt.datetime:
     Raises:
         RecordError: Nothing matches, or what matches is no date.
 
-    >>> find_datetime(r"_(\\d{8})T(\\d{6})_", "s3://b/S2A_20240131T101112_B04.tif")
+    >>> find_datetime(r"_(\d{8})T(\d{6})_", "s3://b/S2A_20240131T101112_B04.tif")
     datetime.datetime(2024, 1, 31, 10, 11, 12)
     """
     path = urllib.parse.urlsplit(href).path if "://" in href else href

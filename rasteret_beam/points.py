@@ -243,7 +243,7 @@ def to_points(
                 ("point_index", pa.int64()), ("point_x", pa.float64()), ("point_y", pa.float64()),
                 *(field.with_metadata(None) for field in rows.schema),
             ],
-        ),  # fmt: skip
+        ),
     )
     letters = [
         _dead_letter(source, int(index[row]), reason)
@@ -253,8 +253,7 @@ def to_points(
 
 
 def _format(uri: str) -> str:
-    name = uri.split("?")[0].lower()
-    name = name.removesuffix(".gz")
+    name = uri.partition("?")[0].lower().removesuffix(".gz")
     for kind, suffixes in (
         ("parquet", (".parquet", ".geoparquet", ".pq")),
         ("csv", (".csv", ".tsv")),
@@ -340,7 +339,7 @@ def _inspect_csv(store: Store, uri: str) -> tuple[pa.Schema, int]:
 @contextlib.contextmanager
 def _open_csv(store: Store, uri: str, types: dict[str, pa.DataType]):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- contextmanager's own
     filesystem, path = arrow_filesystem(store, uri)
-    delimiter = "\t" if uri.split("?")[0].removesuffix(".gz").endswith(".tsv") else ","
+    delimiter = "\t" if uri.partition("?")[0].removesuffix(".gz").endswith(".tsv") else ","
     with filesystem.open_input_stream(path) as stream, pacsv.open_csv(
         stream,
         read_options=pacsv.ReadOptions(block_size=4 << 20),

@@ -8,6 +8,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _KIB = 1024
+_SAMPLE_SUMMARY = """\
+Records   {records_read} read, {records_failed} unusable, {bands_missing} without a band
+Points    {points_read} read, {points_with_rows} sampled, {points_unmatched} unmatched, \
+{points_invalid} invalid
+Tiles     {tiles_planned} planned, {tiles_fetched} read ({bytes_fetched}), \
+{tiles_sparse} sparse, {tiles_failed} failed
+Rows      {rows_written} written in {seconds} s ({rate} points/s)"""
+_SAMPLE_COUNTERS = (
+    "records_read", "records_failed", "bands_missing",
+    "points_read", "points_with_rows", "points_unmatched", "points_invalid",
+    "tiles_planned", "tiles_fetched", "tiles_sparse", "tiles_failed",
+    "rows_written",
+)  # fmt: skip
 
 
 class Share(NamedTuple):
@@ -53,20 +66,11 @@ def progress_line(counts: Mapping[str, int], seconds: float) -> str:
 
 def sample_summary(counts: Mapping[str, int], seconds: float) -> str:
     """Gives the closing lines of a sampling job."""
-    get = lambda name: f"{counts.get(name, 0):,}"  # noqa: E731 -- one line, used below only
-    return "\n".join(
-        [
-            f"Records   {get('records_read')} read, {get('records_failed')} unusable, "
-            f"{get('bands_missing')} without a band",
-            f"Points    {get('points_read')} read, {get('points_with_rows')} sampled, "
-            f"{get('points_unmatched')} unmatched, {get('points_invalid')} invalid",
-            f"Tiles     {get('tiles_planned')} planned, {get('tiles_fetched')} read "
-            f"({human_bytes(counts.get('bytes_fetched', 0))}), {get('tiles_sparse')} sparse, "
-            f"{get('tiles_failed')} failed",
-            f"Rows      {get('rows_written')} written in {seconds:.1f} s "
-            f"({counts.get('points_read', 0) / max(seconds, 1e-3):,.0f} points/s)",
-        ],
-    )
+    tell = {name: f"{counts.get(name, 0):,}" for name in _SAMPLE_COUNTERS}
+    tell["bytes_fetched"] = human_bytes(counts.get("bytes_fetched", 0))
+    tell["seconds"] = f"{seconds:.1f}"
+    tell["rate"] = f"{counts.get('points_read', 0) / max(seconds, 1e-3):,.0f}"
+    return _SAMPLE_SUMMARY.format_map(tell)
 
 
 def build_summary(counts: Mapping[str, int], seconds: float) -> str:

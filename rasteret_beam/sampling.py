@@ -105,7 +105,7 @@ def sample_nearest(batch: TileBatch, options: SampleOptions) -> SampleBatch:
     return SampleBatch(rows.samples, rows.event_time_us, windows)
 
 
-def _rows(  # noqa: PLR0913 -- one argument a column
+def _rows(
     batch: TileBatch,
     options: SampleOptions,
     points: np.ndarray,

@@ -90,16 +90,18 @@ def sample_schema(options: SampleOptions, columns: pa.Schema | None) -> pa.Schem
 
     Text is dictionary-encoded here; ``plain`` gives rasteret's own types.
     """
+    # Rows that only say why there is no sample have no record, band or value.
+    optional = options.with_status
     fields = [
         pa.field("point_index", pa.int64(), nullable=False),
-        pa.field("point_x", pa.float64()),
-        pa.field("point_y", pa.float64()),
+        pa.field("point_x", pa.float64(), nullable=optional),
+        pa.field("point_y", pa.float64(), nullable=optional),
         pa.field("point_crs", pa.int32()),
-        pa.field("record_id", _TEXT),
+        pa.field("record_id", _TEXT, nullable=optional),
         pa.field("datetime", pa.timestamp("us")),
-        pa.field("collection", _TEXT),
-        pa.field("band", _TEXT),
-        pa.field("value", pa.float64()),
+        pa.field("collection", _TEXT, nullable=optional),
+        pa.field("band", _TEXT, nullable=optional),
+        pa.field("value", pa.float64(), nullable=optional),
         pa.field("raster_crs", pa.int32()),
     ]
     if options.with_neighbourhood:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-from rasteret_beam.elements import Grid
+    from rasteret_beam.elements import Grid
 
 _BLOCK_PIXELS = 2048
 _MAX_BLOCK_TILES = 8
@@ -46,7 +47,8 @@ def tile_numbers(grid: Grid, row: np.ndarray, col: np.ndarray) -> np.ndarray:
     Returns:
         int64, same shape: ``tile_row * tiles_across + tile_col`` (TIFF 6.0, section 15).
 
-    >>> from rasteret_beam.elements import Geotransform
+    >>> import numpy as np
+    >>> from rasteret_beam.elements import Geotransform, Grid
     >>> g = Grid(100, 50, 16, 16, Geotransform(1.0, 0.0, -1.0, 0.0), None)
     >>> tile_numbers(g, np.array([0, 17]), np.array([99, 16]))
     array([6, 8])

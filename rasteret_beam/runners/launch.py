@@ -47,7 +47,7 @@ def parse(argv: Sequence[str]) -> PipelineOptions:
     """
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     for cls in PipelineOptions.__subclasses__():
-        cls._add_argparse_args(parser)  # noqa: SLF001 -- as Beam's own get_all_options does
+        cls._add_argparse_args(parser)
     _, unknown = parser.parse_known_args([arg for arg in argv if arg not in ("-h", "--help")])
     if unknown:
         msg = f"Unknown option(s): {' '.join(unknown)}; --help lists those that are known"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from rasteret_beam.errors import FetchError
@@ -85,15 +86,15 @@ class RangeFile(io.RawIOBase):
                 return block[self._at - start : self._at - start + wanted]
         return None
 
-    def readinto(self, buffer: object) -> int:
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 -- io's own signature
         """Fills a buffer; the number of bytes read."""
-        view = memoryview(buffer)  # type: ignore[arg-type]
+        view = memoryview(buffer)
         data = self.read(len(view))
         view[: len(data)] = data
         return len(data)
 
 
-class _Handler(pafs.FileSystemHandler):  # type: ignore[misc]
+class _Handler(pafs.FileSystemHandler):
     """pyarrow's filesystem face over ``Store``; read-only."""
 
     def __init__(self, store: Store) -> None:
@@ -111,9 +112,7 @@ class _Handler(pafs.FileSystemHandler):  # type: ignore[misc]
     def get_file_info(self, paths: list[str]) -> list[pafs.FileInfo]:
         return [_arrow_info(path, self._store.info(path)) for path in paths]
 
-    def open_input_file(self, path: str) -> io.RawIOBase:
-        import pyarrow as pa  # noqa: PLC0415 -- PythonFile only
-
+    def open_input_file(self, path: str) -> pa.PythonFile:
         return pa.PythonFile(RangeFile(self._store, path, first_read_bytes=1), mode="r")
 
     open_input_stream = open_input_file

@@ -9,6 +9,7 @@ import functools
 import glob
 import os
 import pathlib
+import re
 import urllib.parse
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -310,7 +311,7 @@ def _fetch_errors(uri: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- 
 
 
 def _fixed_folder(pattern: str) -> str:
-    head = pattern.split("*")[0].split("?")[0].split("[")[0]
+    head = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
     return head[: head.rfind("/") + 1]
 
 

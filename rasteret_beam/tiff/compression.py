@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import imagecodecs
 import numpy as np
@@ -61,7 +61,7 @@ def _empty(layout: TileLayout, samples: int) -> np.ndarray:
 
 
 def _jpeg(data: bytes, layout: TileLayout) -> np.ndarray:
-    colour: dict[str, str] = {}
+    colour: dict[str, Any] = {}
     if layout.samples == 3:  # noqa: PLR2004 -- three components may be YCbCr inside
         inside = "YCBCR" if layout.photometric == Photometric.YCBCR else "RGB"
         colour = {"colorspace": inside, "outcolorspace": "RGB"}
@@ -114,9 +114,10 @@ def _lerc(data: bytes, layout: TileLayout) -> np.ndarray:
         # Room for a LERC blob that did not compress at all, and its mask.
         size = 2 * layout.decoded_bytes + 65536
         data = bytes((_zstd if data.startswith(_ZSTD_MAGIC) else _deflate)(data, size))
-    pixels, masks = imagecodecs.lerc_decode(
+    decoded: Any = imagecodecs.lerc_decode(
         data, masks=True, out=_empty(layout, layout.samples),
     )
+    pixels, masks = decoded
     if masks is None:
         return np.asarray(pixels)
     valid = np.asarray(masks, bool)

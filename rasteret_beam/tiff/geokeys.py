@@ -149,7 +149,7 @@ def _method_parameters(keys: GeoKeys) -> dict[str, float | str]:
     if keys.get(GeoKey.GEOG_ANGULAR_UNITS, _DEGREES) != _DEGREES:
         msg = f"User-defined CRS in angular unit {keys[GeoKey.GEOG_ANGULAR_UNITS]}, not degrees"
         raise UnsupportedTiffError(msg)
-    name, wanted = _METHODS[int(method)]
+    name, wanted = _METHODS[int(method or 0)]
     parameters: dict[str, float | str] = {"proj": name}
     for parameter, candidates in wanted:
         value = _first(keys, candidates)
@@ -175,20 +175,29 @@ def _body(keys: GeoKeys) -> str:
     """The ellipsoid, as PROJ words; explicit axes go before a code's, as in GDAL."""
     major = keys.get(GeoKey.SEMI_MAJOR_AXIS)
     if not isinstance(major, float):
-        ellipsoid = _geodetic_crs(keys).ellipsoid
-        return f"+a={ellipsoid.semi_major_metre!r} +rf={ellipsoid.inverse_flattening!r}"
+        semi_major, flattening = _axes(_geodetic_crs(keys))
+        return f"+a={semi_major!r} +rf={flattening!r}"
     meridian = keys.get(GeoKey.PRIME_MERIDIAN_LONGITUDE, 0.0)
     words = f"+a={major!r}" + (f" +pm={meridian!r}" if meridian else "")
     if isinstance(keys.get(GeoKey.SEMI_MINOR_AXIS), float):
         return f"{words} +b={keys[GeoKey.SEMI_MINOR_AXIS]!r}"
-    flattening = keys.get(GeoKey.INVERSE_FLATTENING)
+    flattening = float(keys.get(GeoKey.INVERSE_FLATTENING, 0.0))
     return f"{words} +rf={flattening!r}" if flattening else f"{words} +b={major!r}"
+
+
+def _axes(crs: pyproj.CRS) -> tuple[float, float]:
+    """Semi-major axis in metres, and inverse flattening (0 for a sphere)."""
+    ellipsoid = crs.ellipsoid
+    if ellipsoid is None:
+        msg = f"User-defined CRS over {crs.name}, which has no ellipsoid"
+        raise UnsupportedTiffError(msg)
+    return ellipsoid.semi_major_metre, ellipsoid.inverse_flattening
 
 
 def _geodetic_crs(keys: GeoKeys) -> pyproj.CRS:
     code = keys.get(GeoKey.GEODETIC_CRS)
     try:
-        return pyproj.CRS.from_epsg(code)
+        return pyproj.CRS.from_epsg(str(code))
     except CRSError as error:
         msg = f"User-defined CRS over geodetic CRS {code}, without the axes of its ellipsoid"
         raise UnsupportedTiffError(msg) from error
@@ -199,11 +208,8 @@ def _with_datum(proj: str, keys: GeoKeys) -> str:
     if not _is_code(keys.get(GeoKey.GEODETIC_CRS)):
         return proj
     crs, base = pyproj.CRS(proj), _geodetic_crs(keys)
-    mine, theirs = crs.ellipsoid, base.ellipsoid
-    if (
-        abs(mine.semi_major_metre - theirs.semi_major_metre) > _SAME_AXIS_METRES
-        or abs(mine.inverse_flattening - theirs.inverse_flattening) > _SAME_FLATTENING
-    ):
+    mine, theirs = _axes(crs), _axes(base)
+    if abs(mine[0] - theirs[0]) > _SAME_AXIS_METRES or abs(mine[1] - theirs[1]) > _SAME_FLATTENING:
         return proj
     described = crs.to_json_dict()
     described["base_crs"] = base.to_json_dict()

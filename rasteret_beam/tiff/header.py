@@ -7,6 +7,7 @@ this package reads, so that nothing wrong gets into an index.
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
 import re
 import struct
@@ -113,7 +114,7 @@ class TiffHeader:
         return -(-self.width // self.tile_width) * -(-self.height // self.tile_height)
 
 
-def read_header(file: BinaryIO) -> TiffHeader:
+def read_header(file: io.RawIOBase | BinaryIO) -> TiffHeader:
     """Reads the header of the first image in a TIFF.
 
     Args:
@@ -186,10 +187,10 @@ class _Reader:
         return header
 
     def _values(self, tag: Tag) -> Sequence[Any]:
-        value = self._tags.get(tag)
+        value: Any = self._tags.get(tag)
         if value is None:
             return ()
-        return value if isinstance(value, (tuple, list, np.ndarray)) else (value,)
+        return value if isinstance(value, (tuple, list, np.ndarray)) else (value,)  # type: ignore[return-value]
 
     def _optional_integer(self, tag: Tag) -> int | None:
         values = self._values(tag)
@@ -364,7 +365,8 @@ def _origin(tiepoints: Sequence[float], scale_x: float, scale_y: float) -> tuple
         (x - col * scale_x, y - row * scale_y)
         for col, row, _, x, y, _ in zip(*[iter(tiepoints)] * _TIEPOINT_NUMBERS, strict=False)
     ]
-    if len(origins) > 1 and not np.allclose(origins, origins[0], rtol=1e-9, atol=abs(scale_x) / 100):
+    tolerance = abs(scale_x) / 100
+    if not np.allclose(origins, origins[0], rtol=1e-9, atol=tolerance, equal_nan=True):
         msg = f"{len(origins)} tiepoints that do not agree on an axis-aligned grid: {origins[:3]}"
         raise UnsupportedTiffError(msg)
     return origins[0]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import lzma
 import sys
 import zlib
+from typing import TYPE_CHECKING, Any
 
 import imagecodecs
 import numpy as np
 
-from rasteret_beam.elements import TileLayout
 from rasteret_beam.errors import DecodeError
 from rasteret_beam.tiff import predictor
 from rasteret_beam.tiff.compression import (
@@ -19,6 +19,9 @@ from rasteret_beam.tiff.compression import (
     sparse_value,
 )
 from rasteret_beam.tiff.tags import Predictor
+
+if TYPE_CHECKING:
+    from rasteret_beam.elements import TileLayout
 
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 _WHOLE_BITS = (8, 16, 32, 64)
@@ -93,7 +96,8 @@ def _decode_bytes(data: bytes, layout: TileLayout) -> np.ndarray:
     if layout.predictor == Predictor.FLOATING_POINT and layout.compression in PREDICTABLE:
         encoded = np.frombuffer(raw, np.uint8).reshape(*shape, dtype.itemsize)
         return predictor.undo_floating_point(encoded, dtype)
-    pixels = np.frombuffer(raw, dtype.newbyteorder(layout.byte_order or _NATIVE)).reshape(shape)
+    order: Any = layout.byte_order or _NATIVE
+    pixels = np.frombuffer(raw, dtype.newbyteorder(order)).reshape(shape)
     if not pixels.dtype.isnative:
         pixels = pixels.astype(dtype)
     if layout.predictor == Predictor.HORIZONTAL and layout.compression in PREDICTABLE:

@@ -82,7 +82,7 @@ class _WriteFn(beam.DoFn):
         if window not in self._open:
             name = f"{self._hidden}-{uuid.uuid4().hex}"
             make_folder(name)
-            file = FileSystems.create(name, "application/octet-stream", compression_type="uncompressed")
+            file = FileSystems.create(name, compression_type="uncompressed")
             self._open[window] = name, file, self._make_writer(file), timestamp
         self._open[window][2].write(element)
 
@@ -105,7 +105,9 @@ class _PublishFn(beam.DoFn):
         pane: Any = beam.DoFn.PaneInfoParam,  # noqa: ANN401 -- Beam's pane
     ) -> Iterator[str]:
         hidden = sorted(gathered[1])
-        prefix = self._prefix + _window_name(window) + (f"-pane-{pane.index}" if pane.index > 0 else "")
+        prefix = self._prefix + _window_name(window)
+        if pane.index > 0:
+            prefix += f"-pane-{pane.index}"
         finals = [
             FileSystems.join(
                 self._folder, f"{prefix}-{number:05d}-of-{len(hidden):05d}{self._suffix}",

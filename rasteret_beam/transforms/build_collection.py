@@ -191,9 +191,7 @@ class _WritePartitionFn(beam.DoFn):
         hidden = FileSystems.join(folder, ".part-0.parquet")
         make_folder(final)
         with FileSystems.create(hidden, compression_type="uncompressed") as file:
-            pq.write_table(
-                table, file, compression="zstd", compression_level=3, row_group_size=_ROW_GROUP_ROWS,
-            )
+            pq.write_table(table, file, compression="zstd", row_group_size=_ROW_GROUP_ROWS)
         if FileSystems.exists(final):
             FileSystems.delete([final])
         FileSystems.rename([hidden], [final])

@@ -1,0 +1,134 @@
+"""The whole job in one process, without Beam: for notebooks, tests and small jobs.
+
+The very same planning, fetching and sampling as the transforms, in plain loops.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+
+from rasteret_beam import collection, fetching, points, sampling, schema
+from rasteret_beam.planning import PlanCounts, Planner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rasteret_beam.collection import CollectionQuery
+    from rasteret_beam.elements import (
+        DeadLetter,
+        PointBatch,
+        SampleBatch,
+        TileBlockKey,
+        TilePoints,
+    )
+    from rasteret_beam.options import SampleOptions
+    from rasteret_beam.points import PointColumns
+    from rasteret_beam.storage import Store
+
+_CONCURRENT_JOBS = 16
+
+
+class LocalResult(NamedTuple):
+    """What a job gave.
+
+    Attributes:
+        samples: Rows in rasteret's schema, the user's columns after it.
+        dead_letters: Rows, records and tiles that cannot be used.
+        counts: Where the points went.
+    """
+
+    samples: pa.Table
+    dead_letters: list[DeadLetter]
+    counts: PlanCounts
+
+
+def sample_points(
+    query: CollectionQuery, table: pa.Table, columns: PointColumns, options: SampleOptions,
+) -> LocalResult:
+    """Samples a collection at a table of points.
+
+    Args:
+        query: Which records; its bands are those of ``options``.
+        table: One row a point, any columns.
+        columns: Where in a row the point is.
+        options: What to sample.
+
+    Returns:
+        One row per (point, record, band), in no particular order.
+
+    Raises:
+        CollectionError: The collection cannot be read.
+        PointsError: The table holds no points.
+    """
+    letters: list[DeadLetter] = []
+    records = []
+    for fragment in collection.list_fragments(query):
+        for record, found in collection.read_fragment(query, fragment):
+            letters.extend(found)
+            if record is not None:
+                records.append(record)
+    planner = Planner(records, options)
+    blocks: dict[TileBlockKey, list[TilePoints]] = {}
+    samples: list[SampleBatch] = []
+    counts = PlanCounts(0, 0, 0, 0)
+    for batch, found in _batches(table, columns):
+        letters.extend(found)
+        plan = planner.plan(batch)
+        counts = PlanCounts(*(a + b for a, b in zip(counts, plan.counts, strict=True)))
+        samples.extend(plan.unmatched)
+        for key, message in plan.tiles:
+            blocks.setdefault(key, []).append(message)
+    samples.extend(_sampled(blocks, options, query.store, letters))
+    rows = pa.Table.from_batches([batch.samples for batch in samples])
+    return LocalResult(schema.plain(rows), letters, counts)
+
+
+def _batches(
+    table: pa.Table, columns: PointColumns,
+) -> Iterator[tuple[PointBatch, list[DeadLetter]]]:
+    first_index = 0
+    for rows in table.combine_chunks().to_batches(points.BATCH_ROWS) or _no_rows(table):
+        yield points.to_points(rows, columns, first_index, "table")
+        first_index += rows.num_rows
+
+
+def _no_rows(table: pa.Table) -> list[pa.RecordBatch]:
+    arrays = [pa.nulls(0, field.type) for field in table.schema]
+    return [pa.RecordBatch.from_arrays(arrays, schema=table.schema)]
+
+
+def _sampled(
+    blocks: dict[TileBlockKey, list[TilePoints]],
+    options: SampleOptions,
+    store: Store,
+    letters: list[DeadLetter],
+) -> Iterator[SampleBatch]:
+    seams: dict[TileBlockKey, list[SampleBatch]] = {}
+    for batch in _nearest(blocks, options, store, letters):
+        whole, apart = sampling.split_seams(batch, options)
+        yield whole
+        for key, part in apart:
+            seams.setdefault(key, []).append(part)
+    for parts in seams.values():
+        merged = sampling.merge(parts, options)
+        if merged is not None:
+            yield merged
+
+
+def _nearest(
+    blocks: dict[TileBlockKey, list[TilePoints]],
+    options: SampleOptions,
+    store: Store,
+    letters: list[DeadLetter],
+) -> Iterable[SampleBatch]:
+    with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_JOBS) as pool:
+        for key, messages in blocks.items():
+            jobs = fetching.plan_jobs(messages)
+            results = pool.map(lambda job: fetching.run_job(job, store), jobs)
+            for job, result in zip(jobs, results, strict=True):
+                letters.extend(fetching.dead_letters(job, result))
+                for batch in fetching.tile_batches(key, messages, job, result):
+                    yield sampling.sample_nearest(batch, options)
