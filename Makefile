@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test bench lint clean
 
 demo: $(VENV)/.demo
-	$(BIN)/python -m rasteret_beam.demo --folder demo-output
+	$(BIN)/python pipelines/demo.py --folder demo-output
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest -n 2 -q

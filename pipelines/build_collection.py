@@ -4,6 +4,7 @@ Like ``python pipelines/build_collection.py --inputs 'gs://b/scenes/*.tif' --out
 """
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 
@@ -21,7 +22,7 @@ class BuildCollectionOptions(PipelineOptions):
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        add = parser.add_argument
+        add = functools.partial(launch.add_flag, parser)
         add("--inputs", help="COGs: a file, a pattern, a folder, or a text file with one path or "
             "URL a line (local, gs://, s3://, https://)")
         add("--output", help="Folder for the collection")

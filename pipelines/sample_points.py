@@ -5,6 +5,7 @@ Like ``python pipelines/sample_points.py --collection DIR --points FILE_OR_GLOB
 """
 
 import argparse
+import functools
 import re
 import sys
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ class SamplePointsOptions(PipelineOptions):
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        add = parser.add_argument
+        add = functools.partial(launch.add_flag, parser)
         add("--collection", help="Collection: a Parquet folder or file (local, gs://, s3://)")
         add("--points", help="Points: Parquet, GeoParquet, CSV or GeoJSON; a file or a pattern")
         add("--bands", help="Bands to sample, separated by commas, like B04,B08")

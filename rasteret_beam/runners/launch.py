@@ -1,12 +1,13 @@
 """Options -> a run: checked flags, a progress line while it lasts, counters at its end."""
 
 import argparse
+import contextlib
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
@@ -34,6 +35,17 @@ class Report(NamedTuple):
     summary: Callable[[Counter[str], float], str]
     shares: tuple[Share, ...]
     threshold: float
+
+
+def add_flag(parser: argparse.ArgumentParser, name: str, **how: Any) -> None:  # noqa: ANN401 -- argparse's own
+    """Adds a flag, unless the parser has it.
+
+    Beam puts the flags of every options class of a process into one parser to pass a
+    job on, and two of our pipelines share names like ``--output``. Each class still
+    reads its own flags, with its own defaults.
+    """
+    with contextlib.suppress(argparse.ArgumentError):
+        parser.add_argument(name, **how)
 
 
 def parse(argv: Sequence[str]) -> PipelineOptions:

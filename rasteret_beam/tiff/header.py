@@ -7,7 +7,6 @@ this package reads, so that nothing wrong gets into an index.
 from __future__ import annotations
 
 import dataclasses
-import io
 import logging
 import re
 import struct
@@ -31,6 +30,7 @@ from rasteret_beam.tiff.tags import (
 )
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Sequence
 
 # tifffile logs what it tolerates; what matters of that is raised here.
