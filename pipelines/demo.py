@@ -146,7 +146,8 @@ def run(folder: pathlib.Path) -> int:
     print(f"3. Sampling {N_POINTS:,} points of the newest scenes into {output}")
     code = sample_points.run([
         "--collection", str(collection), "--points", str(points), "--points_crs", crs.LONLAT,
-        "--bands", ",".join(BANDS), "--date_range", "2024-07-01/2024-07-02", "--output", str(output),
+        "--bands", ",".join(BANDS), "--date_range", "2024-07-01/2024-07-02",
+        "--output", str(output),
         "--output_format", "geoparquet",
     ])  # fmt: skip
     if code:

@@ -1,25 +1,26 @@
 """Builds tiled GeoTIFFs from numpy arrays, byte by byte from the specifications.
 
-Nothing here uses the package's own reading code (only its names for numbers), nor GDAL:
-what the tests read back was put together by other hands.
+Nothing here uses the package's own reading code (only its names for numbers), nor GDAL.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import lzma
 import pathlib
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import imagecodecs
 import numpy as np
 
 from rasteret_beam.elements import Geotransform
 from rasteret_beam.tiff.tags import Compression, GeoKey, Photometric, SampleFormat, Tag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 NORTH_UP = Geotransform(scale_x=10.0, origin_x=500_000.0, scale_y=-10.0, origin_y=4_000_000.0)
 """The grid of a file whose maker did not ask for another."""
@@ -37,167 +38,103 @@ TYPE_CODES = {
 RawTag = tuple[int, "bytes | str | Sequence[Any]"]
 """A field type and its values; bytes go out as they are, whatever the type."""
 
-YCBCR_SUBSAMPLING = 530
-LERC_PARAMETERS = 50674
-RASTER_PIXEL_IS_AREA, RASTER_PIXEL_IS_POINT = 1, 2
-PIXEL_COMPRESSIONS = frozenset(
-    {
-        Compression.JPEG, Compression.WEBP, Compression.LERC, Compression.JPEG_2000,
-        Compression.JPEG_XL, Compression.JPEG_XL_DNG,
-    },
-)  # fmt: skip
-"""Codecs that take pixels rather than bytes."""
+YCBCR_SUBSAMPLING, LERC_PARAMETERS = 530, 50674
+_BYTE_ENCODERS = {
+    Compression.NONE: bytes,
+    Compression.LZW: imagecodecs.lzw_encode,
+    Compression.ADOBE_DEFLATE: zlib.compress,
+    Compression.DEFLATE: zlib.compress,
+    Compression.PACKBITS: imagecodecs.packbits_encode,
+    Compression.LZMA: lzma.compress,
+    Compression.ZSTD: imagecodecs.zstd_encode,
+}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TiffOptions:
-    """What a file is like, beside its pixels.
+    """What a file is like, beside its pixels."""
 
-    Attributes:
-        tile: (rows, columns) of a tile, in pixels.
-        compression: Tag 259, a ``Compression``.
-        predictor: Tag 317; applied to the bytes as well.
-        planar: Whether each band has tiles of its own.
-        byte_order: ``<`` or ``>``.
-        big: BigTIFF.
-        bits_per_sample: Bits stored of each sample, where fewer than the dtype has.
-        sparse: Tile numbers (over all planes) stored as offset 0, count 0.
-        streams: Tile number -> bytes to store in place of the encoded tile.
-        tile_gap_bytes: Unused bytes before each tile.
-        photometric: Tag 262; by default YCbCr for JPEG of 3 samples, RGB for 3 or more
-            uint8 samples in a tile, else 1.
-        jpeg_tables: Whether JPEG's tables go to tag 347, as libtiff writes them.
-        jpeg_subsampling: "444" or "420", for YCbCr.
-        level: Quality or level for the codec; pixel codecs are lossless without one.
-        lerc_compression: What LERC blobs are wrapped in: "", "deflate" or "zstd".
-        mask: bool, shape (row, col), True where valid, for LERC; NaN is masked anyway.
-        nodata: Text of GDAL's nodata tag.
-        geotransform: Where the pixels' outer corners truly are; None for no georeferencing.
-        tiepoint_at: (row, col) of the tiepoint.
-        as_matrix: ModelTransformation rather than PixelScale and Tiepoint; south-up grids
-            are always written so.
-        pixel_is_point: Whether coordinates are written for pixel centres. The truth stays
-            ``geotransform``.
-        epsg: Code of the CRS, or None for no CRS.
-        geographic: Whether the code is geodetic; by default where it is 4000..4999.
-        geokeys: GeoKeys to add or replace: int, float or text; None takes one away.
-        tags: Tags to add or replace, as (field type, values); None takes one away.
-        descending: Write the tags from the highest to the lowest.
-        ifd_at_end: Write the tiles first.
-    """
-
-    tile: tuple[int, int] = (16, 16)
-    compression: int = Compression.NONE
-    predictor: int = 1
-    planar: bool = False
+    tile: tuple[int, int] = (16, 16)  # (rows, columns), in pixels
+    compression: int = Compression.NONE  # tag 259
+    predictor: int = 1  # tag 317, and applied
+    planar: bool = False  # each band has tiles of its own
     byte_order: str = "<"
-    big: bool = False
-    bits_per_sample: int | None = None
-    sparse: Sequence[int] = ()
-    streams: Mapping[int, bytes] = dataclasses.field(default_factory=dict)
-    tile_gap_bytes: int = 0
-    photometric: int | None = None
-    jpeg_tables: bool = False
-    jpeg_subsampling: str = "444"
-    level: int | None = None
-    lerc_compression: str = ""
-    mask: np.ndarray | None = None
-    nodata: str | None = None
-    geotransform: Geotransform | None = NORTH_UP
-    tiepoint_at: tuple[int, int] = (0, 0)
-    as_matrix: bool = False
-    pixel_is_point: bool = False
+    big: bool = False  # BigTIFF
+    bits_per_sample: int | None = None  # where fewer than the dtype has
+    sparse: Sequence[int] = ()  # tile numbers, over all planes, stored as offset 0, count 0
+    streams: Mapping[int, bytes] = field(default_factory=dict)  # tile number -> bytes instead
+    tile_gap_bytes: int = 0  # unused bytes before each tile
+    photometric: int | None = None  # tag 262; None: see _photometric
+    jpeg_tables: bool = False  # tables in tag 347, as libtiff writes them
+    jpeg_subsampling: str = "444"  # or "420", for YCbCr
+    level: int | None = None  # the codec's; without one, all but JPEG are lossless
+    lerc_compression: str = ""  # what wraps a LERC blob: "", "deflate" or "zstd"
+    mask: np.ndarray | None = None  # for LERC: (row, col), True where valid; NaN is masked too
+    nodata: str | None = None  # text of GDAL's tag
+    geotransform: Geotransform | None = NORTH_UP  # of outer corners, however it is written
+    tiepoint_at: tuple[int, int] = (0, 0)  # its (row, col)
+    as_matrix: bool = False  # ModelTransformation; south-up grids are always written so
+    pixel_is_point: bool = False  # write coordinates of pixel centres
     epsg: int | None = 32633
-    geographic: bool | None = None
-    geokeys: Mapping[int, Any] = dataclasses.field(default_factory=dict)
-    tags: Mapping[int, RawTag | None] = dataclasses.field(default_factory=dict)
-    descending: bool = False
-    ifd_at_end: bool = False
+    geographic: bool | None = None  # None: where the code is 4000..4999
+    geokeys: Mapping[int, Any] = field(default_factory=dict)  # int, float, text; None takes away
+    tags: Mapping[int, RawTag | None] = field(default_factory=dict)  # add, replace, take away
+    descending: bool = False  # tags from the highest to the lowest
+    ifd_at_end: bool = False  # behind the tiles
 
 
-def make_tiff(pixels: np.ndarray, **options: Any) -> bytes:  # noqa: ANN401 -- see TiffOptions
-    """Gives the bytes of a tiled GeoTIFF.
+def make_tiff(pixels: np.ndarray, **options: Any) -> bytes:
+    """Gives the bytes of a tiled GeoTIFF of pixels (band, row, col), or (row, col).
 
-    Args:
-        pixels: Shape (band, row, col), any real dtype; (row, col) is one band.
-        **options: Fields of ``TiffOptions``.
-
-    Returns:
-        The whole file.
+    The keyword arguments are the fields of ``TiffOptions``.
     """
     chosen = TiffOptions(**options)
     pixels = pixels[np.newaxis] if pixels.ndim == 2 else pixels
-    tiles = [
-        b"" if number in chosen.sparse else chosen.streams.get(number, data)
-        for number, data in enumerate(_encoded_tiles(pixels, chosen))
-    ]
+    cut = cut_tiles(pixels, chosen)
+    tiles = [encode_tile(block, chosen, mask) for block, mask in cut]
     tables = b""
     if chosen.compression == Compression.JPEG and chosen.jpeg_tables:
-        tables = _split_jpeg(encode_tile(cut_tiles(pixels, chosen)[0].pixels, chosen))[0]
-        tiles = [_split_jpeg(t)[1] if t[:2] == b"\xff\xd8" else t for t in tiles]
+        (tables,) = {_split_jpeg(data)[0] for data in tiles}  # one set, so 8 bits only
+        tiles = [_split_jpeg(data)[1] for data in tiles]
+    for number, data in {**chosen.streams, **dict.fromkeys(chosen.sparse, b"")}.items():
+        tiles[number] = data
     return _Writer(chosen, _image_tags(pixels, chosen, tables), tiles).file()
 
 
-def write_tiff(path: Any, pixels: np.ndarray, **options: Any) -> pathlib.Path:  # noqa: ANN401
+def write_tiff(path: Any, pixels: np.ndarray, **options: Any) -> pathlib.Path:
     """Writes ``make_tiff`` to a path and gives the path."""
     path = pathlib.Path(path)
     path.write_bytes(make_tiff(pixels, **options))
     return path
 
 
-class CutTile(NamedTuple):
-    """One tile before encoding: shape (row, col, sample), and its mask or None."""
-
-    pixels: np.ndarray
-    mask: np.ndarray | None
-
-
-def cut_tiles(pixels: np.ndarray, options: TiffOptions) -> list[CutTile]:
-    """Cuts (band, row, col) into tiles in file order; edge tiles repeat the last pixel."""
+def cut_tiles(pixels: np.ndarray, options: TiffOptions) -> list[tuple[np.ndarray, Any]]:
+    """Cuts into tiles (row, col, sample) with masks, in file order; edges repeat the last pixel."""
     tile_height, tile_width = options.tile
     bands, height, width = pixels.shape
-    below, beside = -height % tile_height, -width % tile_width
-    padded = np.pad(pixels, ((0, 0), (0, below), (0, beside)), mode="edge")
-    mask = options.mask
-    if mask is not None:
-        mask = np.pad(mask, ((0, below), (0, beside)), mode="edge")
+    pad = ((0, -height % tile_height), (0, -width % tile_width))
+    padded = np.pad(pixels, ((0, 0), *pad), mode="edge")
+    mask = None if options.mask is None else np.pad(options.mask, pad, mode="edge")
     planes = [[band] for band in range(bands)] if options.planar else [list(range(bands))]
     tiles = []
-    corners = itertools.product(
-        planes, range(0, height, tile_height), range(0, width, tile_width),
-    )
-    for plane, row, col in corners:
+    rows, cols = range(0, height, tile_height), range(0, width, tile_width)
+    for plane, row, col in itertools.product(planes, rows, cols):
         box = np.s_[row : row + tile_height, col : col + tile_width]
         block = np.moveaxis(padded[(plane, *box)], 0, -1)
-        tiles.append(CutTile(np.ascontiguousarray(block), None if mask is None else mask[box]))
+        tiles.append((np.ascontiguousarray(block), None if mask is None else mask[box]))
     return tiles
 
 
-def _encoded_tiles(pixels: np.ndarray, options: TiffOptions) -> list[bytes]:
-    return [encode_tile(t.pixels, options, t.mask) for t in cut_tiles(pixels, options)]
-
-
-def encode_tile(
-    block: np.ndarray, options: TiffOptions, mask: np.ndarray | None = None,
-) -> bytes:
+def encode_tile(block: np.ndarray, options: TiffOptions, mask: np.ndarray | None = None) -> bytes:
     """Encodes one tile of shape (row, col, sample)."""
-    if options.compression in PIXEL_COMPRESSIONS:
-        return bytes(_encode_pixels(block, options, mask))
-    return compress(_stored_bytes(block, options), options.compression)
+    if options.compression in _BYTE_ENCODERS:
+        return compress(_stored_bytes(block, options), options.compression)
+    return bytes(_encode_pixels(block, options, mask))
 
 
 def compress(raw: bytes, compression: int) -> bytes:
     """Compresses bytes with one of the codecs that take bytes."""
-    encoders = {
-        Compression.NONE: bytes,
-        Compression.LZW: imagecodecs.lzw_encode,
-        Compression.ADOBE_DEFLATE: zlib.compress,
-        Compression.DEFLATE: zlib.compress,
-        Compression.PACKBITS: imagecodecs.packbits_encode,
-        Compression.LZMA: lzma.compress,
-        Compression.ZSTD: imagecodecs.zstd_encode,
-    }
-    return bytes(encoders[Compression(compression)](raw))
+    return bytes(_BYTE_ENCODERS[compression](raw))
 
 
 def _stored_bytes(block: np.ndarray, options: TiffOptions) -> bytes:
@@ -243,21 +180,17 @@ def difference_floats(block: np.ndarray) -> bytes:
 
 def _encode_pixels(block: np.ndarray, options: TiffOptions, mask: np.ndarray | None) -> bytes:
     image = block[..., 0] if block.shape[2] == 1 else block
-    match options.compression:
-        case Compression.JPEG:
-            return encode_jpeg(image, options)
-        case Compression.WEBP:
-            lossless = options.level is None
-            return imagecodecs.webp_encode(image, level=options.level, lossless=lossless)
-        case Compression.JPEG_2000:
-            if options.level is None:
-                return imagecodecs.jpeg2k_encode(image, codecformat="J2K", reversible=True)
-            return imagecodecs.jpeg2k_encode(image, level=options.level, codecformat="J2K")
-        case Compression.LERC:
-            return encode_lerc(image, options, mask)
-    if options.level is None:
-        return imagecodecs.jpegxl_encode(image, lossless=True)
-    return imagecodecs.jpegxl_encode(image, level=options.level)
+    level, lossless = options.level, options.level is None
+    if options.compression == Compression.JPEG:
+        return encode_jpeg(image, options)
+    if options.compression == Compression.LERC:
+        return encode_lerc(image, options, mask)
+    if options.compression == Compression.WEBP:
+        return imagecodecs.webp_encode(image, level=level, lossless=lossless)
+    if options.compression == Compression.JPEG_2000:
+        codestream = {"codecformat": "J2K", "reversible": lossless}
+        return imagecodecs.jpeg2k_encode(image, level=level, **codestream)
+    return imagecodecs.jpegxl_encode(image, level=level, lossless=lossless)
 
 
 def encode_jpeg(image: np.ndarray, options: TiffOptions) -> bytes:
@@ -288,12 +221,9 @@ def _jpeg_segments(stream: bytes) -> list[tuple[int, bytes]]:
 
 def _split_jpeg(stream: bytes) -> tuple[bytes, bytes]:
     """Splits a JPEG into its tables and what is left (TIFF technical note 2)."""
-    tables, rest = b"", b""
-    for marker, segment in _jpeg_segments(stream):
-        if marker in (0xDB, 0xC4):
-            tables += segment
-        else:
-            rest += segment
+    segments = _jpeg_segments(stream)
+    tables = b"".join(segment for marker, segment in segments if marker in (0xDB, 0xC4))
+    rest = b"".join(segment for marker, segment in segments if marker not in (0xDB, 0xC4))
     return b"\xff\xd8" + tables + b"\xff\xd9", rest
 
 
@@ -303,7 +233,7 @@ def encode_lerc(image: np.ndarray, options: TiffOptions, mask: np.ndarray | None
     if image.dtype.kind == "f":
         missing = np.isnan(image)
         valid = valid & ~(missing.all(axis=2) if image.ndim == 3 else missing)
-    masks = None if valid.all() else valid.astype(np.uint8)
+    masks = None if valid.all() else valid
     level = options.level or 0
     blob = bytes(imagecodecs.lerc_encode(image, level=level, masks=masks, planar=False))
     wrap = {"": bytes, "deflate": zlib.compress, "zstd": imagecodecs.zstd_encode}
@@ -348,10 +278,8 @@ def _image_tags(pixels: np.ndarray, options: TiffOptions, tables: bytes) -> dict
 
 
 def _photometric(dtype: np.dtype, in_tile: int, options: TiffOptions) -> int:
-    if options.compression == Compression.JPEG and in_tile == 3:
-        return Photometric.YCBCR
-    if options.compression == Compression.JPEG and in_tile == 4:
-        return Photometric.SEPARATED
+    if options.compression == Compression.JPEG:
+        return {3: Photometric.YCBCR, 4: Photometric.SEPARATED}.get(in_tile, 1)
     return Photometric.RGB if in_tile >= 3 and dtype == np.uint8 else 1
 
 
@@ -361,9 +289,8 @@ def geo_tags(options: TiffOptions) -> dict[int, RawTag]:
     grid = options.geotransform
     if grid is not None:
         half = 0.5 if options.pixel_is_point else 0.0
-        origin_x, origin_y = (
-            grid.origin_x + half * grid.scale_x, grid.origin_y + half * grid.scale_y,
-        )
+        origin_x = grid.origin_x + half * grid.scale_x
+        origin_y = grid.origin_y + half * grid.scale_y
         if options.as_matrix or grid.scale_y > 0:
             matrix = np.diag([grid.scale_x, grid.scale_y, 0.0, 1.0])
             matrix[:2, 3] = origin_x, origin_y
@@ -377,12 +304,10 @@ def geo_tags(options: TiffOptions) -> dict[int, RawTag]:
 
 
 def _geokeys(options: TiffOptions) -> dict[int, Any]:
-    raster = RASTER_PIXEL_IS_POINT if options.pixel_is_point else RASTER_PIXEL_IS_AREA
-    keys: dict[int, Any] = {GeoKey.GT_RASTER_TYPE: raster}
+    keys: dict[int, Any] = {GeoKey.GT_RASTER_TYPE: 2 if options.pixel_is_point else 1}
     if options.epsg is not None:
-        geographic = options.geographic
-        if geographic is None:
-            geographic = 4000 <= options.epsg < 5000
+        guess = 4000 <= options.epsg < 5000
+        geographic = guess if options.geographic is None else options.geographic
         keys[GeoKey.GT_MODEL_TYPE] = 2 if geographic else 1
         keys[GeoKey.GEODETIC_CRS if geographic else GeoKey.PROJECTED_CRS] = options.epsg
     return {k: v for k, v in {**keys, **options.geokeys}.items() if v is not None}
@@ -414,7 +339,6 @@ class _Writer:
     def __init__(self, options: TiffOptions, tags: dict[int, RawTag], tiles: list[bytes]) -> None:
         self._options, self._tags, self._tiles = options, tags, tiles
         self._order = options.byte_order
-        # Widths of: header, entry count, one entry, and the struct code of an offset.
         self._header_bytes, self._word = (16, "Q") if options.big else (8, "I")
 
     def file(self) -> bytes:
@@ -436,23 +360,20 @@ class _Writer:
         return mark + struct.pack(self._order + "HI", 42, ifd_at)
 
     def _directory(self, at: int, tiles_at: int) -> bytes:
-        ends = list(itertools.accumulate(self._options.tile_gap_bytes + len(t)
-                                         for t in self._tiles))
+        gap = self._options.tile_gap_bytes
+        ends = list(itertools.accumulate(gap + len(data) for data in self._tiles))
         offsets = [
             tiles_at + end - len(data) if data else 0
             for end, data in zip(ends, self._tiles, strict=True)
         ]
         wide = LONG8 if self._options.big else LONG
-        tags = {
-            **self._tags,
+        tables = {
             Tag.TILE_OFFSETS: (wide, offsets),
             Tag.TILE_BYTE_COUNTS: (wide, [len(t) for t in self._tiles]),
-            **self._options.tags,
         }
-        entries = sorted(
-            ((code, tag) for code, tag in tags.items() if tag is not None),
-            reverse=self._options.descending,
-        )
+        tags = {**self._tags, **tables, **self._options.tags}
+        entries = [(code, tag) for code, tag in tags.items() if tag is not None]
+        entries.sort(reverse=self._options.descending)
         count_code, room = ("Q", 8) if self._options.big else ("H", 4)
         values_at = at + struct.calcsize("<" + count_code)
         values_at += len(entries) * (4 + 2 * room) + room
