@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 import sys
 import threading
 import time
@@ -89,6 +90,8 @@ def execute(
     """
     started = time.monotonic()
     LIVE.clear()
+    # What is refused is told in one line; Beam would log where in its engine it was met.
+    logging.getLogger("apache_beam.runners.common").addFilter(_is_unexpected)
     try:
         pipeline = beam.Pipeline(options=options)
         build(pipeline)
@@ -119,6 +122,10 @@ def say(text: str) -> None:
 def say_refusal(error: Exception) -> None:
     """Tells why nothing was run, without Beam's trace of where."""
     say(f"error: {str(error).split(' [while running ')[0]}")
+
+
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], RasteretBeamError))
 
 
 class _Progress:

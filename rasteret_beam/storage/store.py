@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime as dt
 import fnmatch
 import functools
 import glob
@@ -11,7 +12,7 @@ import os
 import pathlib
 import re
 import urllib.parse
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import obstore
 from obstore.exceptions import BaseError
@@ -23,12 +24,21 @@ from rasteret_beam.storage.ranges import ByteRange, coalesce
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from obstore.store import ClientConfig, RetryConfig
+
 _CONCURRENT_REQUESTS = 16
-_CLIENT_OPTIONS = {"connect_timeout": "5s", "timeout": "60s"}
-_RETRY_CONFIG = {
+_CLIENT_OPTIONS: ClientConfig = {
+    "connect_timeout": dt.timedelta(seconds=5),
+    "timeout": dt.timedelta(seconds=60),
+}
+_RETRY_CONFIG: RetryConfig = {
     "max_retries": 5,
-    "backoff": {"init_backoff": "200ms", "max_backoff": "10s", "base": 2},
-    "retry_timeout": "60s",
+    "backoff": {
+        "init_backoff": dt.timedelta(milliseconds=200),
+        "max_backoff": dt.timedelta(seconds=10),
+        "base": 2,
+    },
+    "retry_timeout": dt.timedelta(seconds=60),
 }
 _S3_SIGNED_BY = (
     "AWS_ACCESS_KEY_ID",
@@ -55,7 +65,8 @@ class Store:
     """Reads files by URI. Small enough to pickle: clients open where they are used.
 
     Attributes:
-        allow_http: Whether plain ``http://`` is permitted.
+        allow_http: Whether plain ``http://`` is permitted, for addresses and for the
+            endpoints of s3:// and gs:// stand-ins (``AWS_ENDPOINT_URL``).
     """
 
     allow_http: bool = False
@@ -141,7 +152,8 @@ class Store:
             msg = f"{redact(folder)}: a web server has no listing; name the files one by one"
             raise FetchError(msg)
         store, prefix = self._client(folder.rstrip("/") + "/")
-        root = folder[: len(folder.rstrip("/")) - len(prefix.rstrip("/"))]
+        parts = urllib.parse.urlsplit(folder)
+        root = f"{parts.scheme}://{parts.netloc}/"
         with _fetch_errors(folder):
             return sorted(
                 root + str(meta["path"])
@@ -229,9 +241,9 @@ def open_client(uri_or_folder: str, allow_http: bool) -> tuple[obstore.store.Obj
     """
     parts = urllib.parse.urlsplit(uri_or_folder)
     if parts.scheme == "gs":
-        return _gcs(parts.netloc), urllib.parse.unquote(parts.path).lstrip("/")
+        return _gcs(parts.netloc, allow_http), urllib.parse.unquote(parts.path).lstrip("/")
     if parts.scheme == "s3":
-        return _s3(parts.netloc), urllib.parse.unquote(parts.path).lstrip("/")
+        return _s3(parts.netloc, allow_http), urllib.parse.unquote(parts.path).lstrip("/")
     if parts.scheme not in ("http", "https"):
         msg = f"{redact(uri_or_folder)}: scheme {parts.scheme!r} is not one of gs, s3, http, https"
         raise OptionError(msg)
@@ -247,32 +259,41 @@ def open_client(uri_or_folder: str, allow_http: bool) -> tuple[obstore.store.Obj
 
 @functools.lru_cache(maxsize=1024)
 def _http(url: str, allow_http: bool) -> HTTPStore:  # noqa: FBT001 -- a cache key
-    options = {**_CLIENT_OPTIONS, "allow_http": allow_http}
-    return HTTPStore.from_url(url, client_options=options, retry_config=_RETRY_CONFIG)  # type: ignore[arg-type]
+    options = _client_options(allow_http)
+    return HTTPStore.from_url(url, client_options=options, retry_config=_RETRY_CONFIG)
+
+
+def _client_options(allow_http: bool) -> ClientConfig:  # noqa: FBT001 -- as its callers
+    return {**_CLIENT_OPTIONS, "allow_http": allow_http}
 
 
 @functools.lru_cache(maxsize=1024)
-def _s3(bucket: str) -> S3Store:
+def _s3(bucket: str, allow_http: bool) -> S3Store:  # noqa: FBT001 -- a cache key
     anonymous = not any(os.environ.get(name) for name in _S3_SIGNED_BY)
     return S3Store(
         bucket,
         skip_signature=anonymous,
-        client_options=_CLIENT_OPTIONS,  # type: ignore[arg-type]
-        retry_config=_RETRY_CONFIG,  # type: ignore[arg-type]
+        client_options=_client_options(allow_http),
+        retry_config=_RETRY_CONFIG,
     )
 
 
 @functools.lru_cache(maxsize=1024)
-def _gcs(bucket: str) -> GCSStore:
+def _gcs(bucket: str, allow_http: bool) -> GCSStore:  # noqa: FBT001 -- a cache key
     from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415 -- heavy
     from obstore.auth.google import GoogleCredentialProvider  # noqa: PLC0415 -- heavy
 
-    arguments: dict[str, object] = {"client_options": _CLIENT_OPTIONS}
+    arguments: dict[str, Any] = {}
     try:
         arguments["credential_provider"] = GoogleCredentialProvider()
     except DefaultCredentialsError:
         arguments["skip_signature"] = True
-    return GCSStore(bucket, retry_config=_RETRY_CONFIG, **arguments)  # type: ignore[arg-type]
+    return GCSStore(
+        bucket,
+        client_options=_client_options(allow_http),
+        retry_config=_RETRY_CONFIG,
+        **arguments,
+    )
 
 
 def _read_local(path: pathlib.Path, spans: Sequence[ByteRange]) -> list[bytes | FetchError]:

@@ -50,11 +50,15 @@ class WriteFiles(beam.PTransform):
         """Writes, gathers the names of a window, publishes."""
         run = uuid.uuid4().hex
         hidden = FileSystems.join(self.folder, f".{self.prefix}-{run}")
+        written = elements | "Write" >> beam.ParDo(
+            _WriteFn(hidden, self.make_writer),
+        ).with_output_types(tuple[str, str])
+        if elements.windowing.is_default():
+            # A run that has nothing to write still replaces what an earlier run left.
+            nothing = elements.pipeline | "Nothing" >> beam.Create([("", "")])
+            written = (written, nothing) | "WithNothing" >> beam.Flatten()
         return (
-            elements
-            | "Write" >> beam.ParDo(
-                _WriteFn(hidden, self.make_writer),
-            ).with_output_types(tuple[str, str])
+            written
             | "Gather" >> beam.GroupByKey()
             | "Publish" >> beam.ParDo(
                 _PublishFn(self.folder, self.prefix, self.suffix, hidden),
@@ -104,7 +108,7 @@ class _PublishFn(beam.DoFn):
         window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
         pane: Any = beam.DoFn.PaneInfoParam,  # noqa: ANN401 -- Beam's pane
     ) -> Iterator[str]:
-        hidden = sorted(gathered[1])
+        hidden = sorted(name for name in gathered[1] if name)
         prefix = self._prefix + _window_name(window)
         if pane.index > 0:
             prefix += f"-pane-{pane.index}"
@@ -120,10 +124,12 @@ class _PublishFn(beam.DoFn):
                 if FileSystems.exists(final):
                     FileSystems.delete([final])
                 FileSystems.rename([source], [final])
-        pattern = FileSystems.join(self._folder, f"{prefix}-?????-of-?????{self._suffix}")
-        remove_stale(pattern, finals)
-        if isinstance(window, GlobalWindow):
-            remove_stale(f"{self._hidden}-*", [])
+        if finals or FileSystems.exists(self._folder):
+            remove_stale(
+                FileSystems.join(self._folder, f"{prefix}-?????-of-?????{self._suffix}"), finals,
+            )
+            if isinstance(window, GlobalWindow):
+                remove_stale(f"{self._hidden}-*", [])
         yield from finals
 
 
