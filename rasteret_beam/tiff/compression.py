@@ -90,8 +90,8 @@ def _jpeg_xl(data: bytes, layout: TileLayout) -> np.ndarray:
 def _jpeg_2000(data: bytes, layout: TileLayout) -> np.ndarray:
     # OpenJPEG allocates what the codestream declares before it can be held to `out`,
     # so its SIZ marker (ISO 15444-1, A.5.1) is checked first.
-    at = data.find(b"\xff\x4f\xff\x51")
-    if at < 0 or len(data) < at + 24:
+    at = _codestream_start(data)
+    if data[at : at + 4] != _SOC_SIZ or len(data) < at + 24:
         msg = "JPEG 2000 tile without a SIZ marker"
         raise DecodeError(msg)
     right, bottom, left, top = struct.unpack_from(">4I", data, at + 8)
@@ -104,6 +104,25 @@ def _jpeg_2000(data: bytes, layout: TileLayout) -> np.ndarray:
     return imagecodecs.jpeg2k_decode(data, out=_empty(layout, layout.samples))
 
 
+def _codestream_start(data: bytes) -> int:
+    """Where the codestream begins: at once, or in the first jp2c box (ISO 15444-1, annex I)."""
+    if data.startswith(_SOC_SIZ):
+        return 0
+    at = 0
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        header = 8
+        if length == 1 and at + 16 <= len(data):
+            (length,), header = struct.unpack_from(">Q", data, at + 8), 16
+        if kind == b"jp2c":
+            return at + header
+        if length < header:
+            break
+        at += length
+    return len(data)
+
+
+_SOC_SIZ = b"\xff\x4f\xff\x51"
 _LERC_MAGICS = (b"Lerc2 ", b"CntZImage ")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
