@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import AsList, TaggedOutput
 
-from rasteret_beam import indexing
+from rasteret_beam import indexing, naming
 from rasteret_beam.elements import DeadLetter
 from rasteret_beam.errors import RasteretBeamError
 from rasteret_beam.indexing import IndexedFile
@@ -67,7 +67,7 @@ class BuildCollection(NamedOutputs):
     def __post_init__(self) -> None:
         """Checks the pattern."""
         if self.datetime_pattern is not None:
-            indexing.check_datetime_pattern(self.datetime_pattern)
+            naming.check_datetime_pattern(self.datetime_pattern)
 
     def expand(self, hrefs: beam.PCollection[str]) -> BuildCollectionResult:
         """Indexes files, names records, and writes a file for each partition."""
@@ -150,7 +150,7 @@ class _IndexFn(beam.DoFn):
             yield from dead_letter_outputs([letter], self._counters, "files_failed")
             return
         self._counters.add("files_indexed")
-        yield indexing.stem(href), indexed
+        yield naming.stem(href), indexed
 
 
 def _in_global_window(output: Any) -> Any:  # noqa: ANN401 -- a value or a tagged one
@@ -169,7 +169,7 @@ def _name_records(
 ) -> Iterator[tuple[str, tuple[str, IndexedFile]]]:
     """(partition, (record id, file)) of the files that share a stem."""
     files = sorted(group[1], key=lambda file: file.href)
-    ids = indexing.record_ids([file.href for file in files])
+    ids = naming.record_ids([file.href for file in files])
     for file in files:
         # Hive folders without a single date have no type that readers could infer.
         partition = indexing.partition_of(file.datetime) if dated else ""

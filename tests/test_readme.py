@@ -1,0 +1,69 @@
+"""The README's Python blocks run as they stand."""
+
+import datetime as dt
+import pathlib
+import re
+import shutil
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+from scenes import Scene, centre, make_collection, ramp
+
+README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+SCENE = Scene(
+    name="s2", pixels=ramp(64, 64, bands=2), bands=("B04", "B08"), epsg=4326,
+    when=dt.datetime(2024, 5, 1), origin=(10.0, 50.0), scale=(0.01, -0.01),  # noqa: DTZ001
+)  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    made = make_collection(tmp_path, [SCENE])
+    table = pq.read_table(made)
+    pathlib.Path("collection").mkdir()
+    table = table.append_column("eo:cloud_cover", pa.array([3.0]))
+    pq.write_table(table, "collection/part-0.parquet")
+    lon, lat = centre(SCENE, 20, 30)
+    pacsv.write_csv(pa.table({"lon": [lon, lon + 0.05], "lat": [lat, lat]}), "points.csv")
+    return tmp_path
+
+
+def test_there_are_four_examples():
+    assert len(BLOCKS) == 4
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_example_that_writes_files_writes_the_pixels(folder, number):
+    scope = {}
+    for block in BLOCKS[: number + 1]:
+        shutil.rmtree(folder / "samples", ignore_errors=True)
+        exec(compile(block, "README", "exec"), scope)  # noqa: S102 -- our own README
+    samples = pq.read_table(folder / "samples")
+    assert sorted(samples["value"].to_pylist()) == [2030.0, 2035.0, 12030.0, 12035.0]
+
+
+def test_the_streaming_example_gives_rows_back(folder):
+    scope = {}
+    exec(compile(BLOCKS[0], "README", "exec"), scope)  # noqa: S102
+    lon, lat = centre(SCENE, 20, 30)
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        scope["rows"] = pipeline | beam.Create([{"lon": lon, "lat": lat}])
+        exec(compile(BLOCKS[2], "README", "exec"), scope)  # noqa: S102
+    assert (folder / "samples").is_dir()
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_example_without_beam_gives_a_table():
+    scope = {}
+    for number in (0, 1):
+        exec(compile(BLOCKS[number], "README", "exec"), scope)  # noqa: S102
+    scope["table"] = pacsv.read_csv("points.csv")
+    exec(compile(BLOCKS[3], "README", "exec"), scope)  # noqa: S102
+    assert scope["result"].samples.num_rows == 4
+    assert scope["result"].counts.points_with_rows == 2
