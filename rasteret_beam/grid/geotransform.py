@@ -96,7 +96,7 @@ def from_coefficients(coefficients: object) -> Geotransform:
         raise RecordError(msg)
     try:
         values = [float(v) for v in coefficients]  # type: ignore[attr-defined]
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         msg = f"Transform must be a list of 4 or 6 numbers, got {coefficients!r}"
         raise RecordError(msg) from error
     if len(values) == 6:  # noqa: PLR2004 -- the length is the format

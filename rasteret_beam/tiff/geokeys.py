@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ _POLAR_STEREOGRAPHIC = 15
 _FALSE_EASTING = (GeoKey.FALSE_EASTING, GeoKey.FALSE_ORIGIN_EASTING, GeoKey.CENTER_EASTING)
 _FALSE_NORTHING = (GeoKey.FALSE_NORTHING, GeoKey.FALSE_ORIGIN_NORTHING, GeoKey.CENTER_NORTHING)
 _METRES_PER_UNIT = {9001: 1.0, 9002: 0.3048, 9003: 1200 / 3937, 9036: 1000.0}
-_DEGREES = 9102
+_DEGREES, _GREENWICH = 9102, 8901
 _SAME_AXIS_METRES, _SAME_FLATTENING = 1e-3, 1e-6
 
 
@@ -112,6 +113,7 @@ def crs_text(keys: GeoKeys) -> str | None:
     if _is_code(geodetic):
         return f"EPSG:{geodetic}"
     if geodetic == USER_DEFINED:
+        _check_degrees(keys)
         return f"+proj=longlat {_body(keys)} +no_defs +type=crs"
     return None
 
@@ -146,9 +148,7 @@ def _method_parameters(keys: GeoKeys) -> dict[str, float | str]:
     if method not in _METHODS:
         msg = f"User-defined CRS with projection method {method}: known are {sorted(_METHODS)}"
         raise UnsupportedTiffError(msg)
-    if keys.get(GeoKey.GEOG_ANGULAR_UNITS, _DEGREES) != _DEGREES:
-        msg = f"User-defined CRS in angular unit {keys[GeoKey.GEOG_ANGULAR_UNITS]}, not degrees"
-        raise UnsupportedTiffError(msg)
+    _check_degrees(keys)
     name, wanted = _METHODS[int(method or 0)]
     parameters: dict[str, float | str] = {"proj": name}
     for parameter, candidates in wanted:
@@ -158,6 +158,13 @@ def _method_parameters(keys: GeoKeys) -> dict[str, float | str]:
     if method == _POLAR_STEREOGRAPHIC:
         parameters["lat_0"] = -90.0 if float(parameters.get("lat_ts", 90.0)) < 0 else 90.0
     return parameters
+
+
+def _check_degrees(keys: GeoKeys) -> None:
+    unit = keys.get(GeoKey.GEOG_ANGULAR_UNITS, _DEGREES)
+    if unit != _DEGREES:
+        msg = f"User-defined CRS in angular unit {unit}, not degrees"
+        raise UnsupportedTiffError(msg)
 
 
 def _utm_parameters(code: object) -> dict[str, float | str]:
@@ -177,12 +184,20 @@ def _body(keys: GeoKeys) -> str:
     if not isinstance(major, float):
         semi_major, flattening = _axes(_geodetic_crs(keys))
         return f"+a={semi_major!r} +rf={flattening!r}"
-    meridian = keys.get(GeoKey.PRIME_MERIDIAN_LONGITUDE, 0.0)
-    words = f"+a={major!r}" + (f" +pm={meridian!r}" if meridian else "")
-    if isinstance(keys.get(GeoKey.SEMI_MINOR_AXIS), float):
-        return f"{words} +b={keys[GeoKey.SEMI_MINOR_AXIS]!r}"
-    flattening = float(keys.get(GeoKey.INVERSE_FLATTENING, 0.0))
+    words = f"+a={major!r}{_prime_meridian(keys)}"
+    if GeoKey.SEMI_MINOR_AXIS in keys:
+        return f"{words} +b={_number(keys, GeoKey.SEMI_MINOR_AXIS)!r}"
+    flattening = _first(keys, (GeoKey.INVERSE_FLATTENING,))
     return f"{words} +rf={flattening!r}" if flattening else f"{words} +b={major!r}"
+
+
+def _prime_meridian(keys: GeoKeys) -> str:
+    longitude = _first(keys, (GeoKey.PRIME_MERIDIAN_LONGITUDE,))
+    code = keys.get(GeoKey.PRIME_MERIDIAN, _GREENWICH)
+    if longitude is None and code not in (_GREENWICH, USER_DEFINED):
+        msg = f"User-defined CRS over prime meridian {code}, without its longitude"
+        raise UnsupportedTiffError(msg)
+    return f" +pm={longitude!r}" if longitude else ""
 
 
 def _axes(crs: pyproj.CRS) -> tuple[float, float]:
@@ -219,5 +234,13 @@ def _with_datum(proj: str, keys: GeoKeys) -> str:
 def _first(keys: GeoKeys, candidates: Sequence[GeoKey]) -> float | None:
     for key in candidates:
         if key in keys:
-            return float(keys[key])
+            return _number(keys, key)
     return None
+
+
+def _number(keys: GeoKeys, key: GeoKey) -> float:
+    value = keys[key]
+    if isinstance(value, str) or not math.isfinite(value):
+        msg = f"User-defined CRS with {key.name} {value!r}, expected a number"
+        raise UnsupportedTiffError(msg)
+    return float(value)

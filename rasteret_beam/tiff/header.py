@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import tifffile
+from pyproj.exceptions import ProjError
 
 from rasteret_beam.errors import MalformedTiffError, UnsupportedTiffError
 from rasteret_beam.tiff.compression import BYTE_DECODERS, PIXEL_DECODERS, PREDICTABLE
@@ -49,10 +50,10 @@ _TIEPOINT_NUMBERS = 6
 _MATRIX_NUMBERS = 16
 _ALIGNED_RTOL = 1e-8
 _GDAL_NODATA_ITEM = re.compile(r'<Item name="NODATA_VALUES?"[^>]*>\s*([^\s<]+)')
-# What tifffile raises on broken files, besides its own TiffFileError (a ValueError).
+# What tifffile raises on broken files.
 _PARSE_ERRORS = (
-    ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError,
-    struct.error, MemoryError, RecursionError, AssertionError, EOFError,
+    tifffile.TiffFileError, ValueError, TypeError, KeyError, IndexError, AttributeError,
+    ArithmeticError, struct.error, MemoryError, RecursionError, AssertionError, EOFError,
 )  # fmt: skip
 
 
@@ -153,11 +154,12 @@ class _Reader:
         samples = self._integer(Tag.SAMPLES_PER_PIXEL, 1)
         planar = self._one_of(Tag.PLANAR_CONFIGURATION, PlanarConfiguration)
         dtype, bits = self._pixel_type()
-        compression, predictor = self._compression(dtype, bits, samples)
+        tile_samples = 1 if planar == PlanarConfiguration.PLANAR else samples
+        compression, predictor = self._compression(dtype, bits, tile_samples)
         if self._integer(Tag.FILL_ORDER, 1) != 1:
             msg = "FillOrder 2 (bits from the low end) is not read"
             raise UnsupportedTiffError(msg)
-        self._check_tile_size(tile_width, tile_height, samples, bits)
+        self._check_tile_size(tile_width, tile_height, tile_samples, bits)
         scale, origin = self._georeferencing()
         header = TiffHeader(
             width=width,
@@ -171,17 +173,17 @@ class _Reader:
             compression=compression,
             predictor=predictor,
             photometric=self._optional_integer(Tag.PHOTOMETRIC_INTERPRETATION),
-            extra_samples=tuple(int(v) for v in self._values(Tag.EXTRA_SAMPLES)),
+            extra_samples=self._integers(Tag.EXTRA_SAMPLES),
             byte_order=byte_order,
             tile_offsets=self._table(Tag.TILE_OFFSETS),
             tile_byte_counts=self._table(Tag.TILE_BYTE_COUNTS),
-            jpeg_tables=self._tags.get(Tag.JPEG_TABLES),
+            jpeg_tables=self._jpeg_tables(),
             nodata_text=self._nodata_text(),
             scale=scale,
             origin=origin,
             pixel_scale=self._floats(Tag.MODEL_PIXEL_SCALE),
             tiepoint=self._floats(Tag.MODEL_TIEPOINT),
-            crs_text=crs_text(self._geokeys),
+            crs_text=self._crs_text(),
         )
         _check_tables(header)
         return header
@@ -192,18 +194,20 @@ class _Reader:
             return ()
         return value if isinstance(value, (tuple, list, np.ndarray)) else (value,)  # type: ignore[return-value]
 
-    def _optional_integer(self, tag: Tag) -> int | None:
+    def _integers(self, tag: Tag) -> tuple[int, ...]:
         values = self._values(tag)
-        if not len(values):
-            return None
         try:
-            number = int(values[0])
+            numbers = tuple(int(v) for v in values)
         except (TypeError, ValueError, OverflowError):
-            number = -1
-        if number < 0 or number != values[0]:
-            msg = f"{tag.name} is {values[0]!r}, expected a whole number"
+            numbers = (-1,)
+        if any(n < 0 or n != v for n, v in zip(numbers, values, strict=False)):
+            found = values[0] if len(values) == 1 else values
+            msg = f"{tag.name} is {found!r:.80}, expected a whole number"
             raise MalformedTiffError(msg)
-        return number
+        return numbers
+
+    def _optional_integer(self, tag: Tag) -> int | None:
+        return next(iter(self._integers(tag)), None)
 
     def _integer(self, tag: Tag, default: int) -> int:
         number = self._optional_integer(tag)
@@ -224,8 +228,8 @@ class _Reader:
         return number
 
     def _pixel_type(self) -> tuple[str, int]:
-        bits = {int(v) for v in self._values(Tag.BITS_PER_SAMPLE)} or {1}
-        formats = {int(v) for v in self._values(Tag.SAMPLE_FORMAT)} or {SampleFormat.UNSIGNED}
+        bits = set(self._integers(Tag.BITS_PER_SAMPLE)) or {1}
+        formats = set(self._integers(Tag.SAMPLE_FORMAT)) or {int(SampleFormat.UNSIGNED)}
         if len(bits) > 1 or len(formats) > 1:
             msg = f"Samples of different types: bits {sorted(bits)}, formats {sorted(formats)}"
             raise UnsupportedTiffError(msg)
@@ -297,7 +301,7 @@ class _Reader:
     def _geokeys(self) -> GeoKeys:
         text = self._tags.get(Tag.GEO_ASCII_PARAMS)
         return parse_geokeys(
-            self._values(Tag.GEO_KEY_DIRECTORY),
+            self._integers(Tag.GEO_KEY_DIRECTORY),
             self._floats(Tag.GEO_DOUBLE_PARAMS),
             text if isinstance(text, str) else None,
         )
@@ -309,7 +313,8 @@ class _Reader:
         tiepoints = self._floats(Tag.MODEL_TIEPOINT)
         if len(matrix) >= _MATRIX_NUMBERS:
             scale_x, shear_x, _, origin_x, shear_y, scale_y, _, origin_y = matrix[:8]
-            if max(abs(shear_x), abs(shear_y)) > _ALIGNED_RTOL * min(abs(scale_x), abs(scale_y)):
+            tolerance = _ALIGNED_RTOL * min(abs(scale_x), abs(scale_y))
+            if not (abs(shear_x) <= tolerance and abs(shear_y) <= tolerance):
                 msg = f"Rotated or sheared grid (ModelTransformation {matrix[:8]})"
                 raise UnsupportedTiffError(msg)
         elif len(pixel_scale) > 1 and len(tiepoints) >= _TIEPOINT_NUMBERS:
@@ -331,6 +336,20 @@ class _Reader:
             )
             raise MalformedTiffError(msg)
         return (scale_x, scale_y), (origin_x, origin_y)
+
+    def _crs_text(self) -> str | None:
+        try:
+            return crs_text(self._geokeys)
+        except ProjError as error:
+            msg = f"The geokeys define no CRS: {error}"
+            raise MalformedTiffError(msg) from error
+
+    def _jpeg_tables(self) -> bytes | None:
+        tables = self._tags.get(Tag.JPEG_TABLES)
+        if tables is not None and not isinstance(tables, bytes):
+            msg = f"JPEG_TABLES is {tables!r:.40}, expected bytes"
+            raise MalformedTiffError(msg)
+        return tables
 
     def _nodata_text(self) -> str | None:
         """GDAL's tag, else its metadata item, where that is a number (rasteret's rule)."""

@@ -131,7 +131,7 @@ def _unpack_bits(raw: bytes | bytearray | memoryview, layout: TileLayout, bits: 
         # GDAL and libtiff store 24-bit samples of a big-endian file byte-swapped.
         raw = np.frombuffer(raw, np.uint8).reshape(-1, 3)[:, ::-1].tobytes()
     unsigned = np.dtype(f"u{dtype.itemsize}")
-    if bits <= 32:  # noqa: PLR2004 -- the widest that imagecodecs unpacks
+    if bits <= 32 and bits != _SWAPPED_PACKED_BITS:  # noqa: PLR2004 -- what imagecodecs unpacks
         pixels = imagecodecs.packints_decode(bytes(raw), unsigned, bits, runlen=run)
     else:
         ones = np.unpackbits(np.frombuffer(raw, np.uint8).reshape(layout.tile_height, -1), axis=1)

@@ -377,15 +377,7 @@ def bombs_set_off(tmp_path_factory):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is counted in kB on Linux only")
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="a decoy SIZ is believed"))
-        if name == "jpeg_2000_decoy"
-        else name
-        for name in BOMBS
-    ],
-)
+@pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_or_cut_within_100_mb(name, bombs_set_off):
     outcome, grown_mb = bombs_set_off[name]
     assert outcome in ("refused", [1024, 0])
