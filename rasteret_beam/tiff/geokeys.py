@@ -182,8 +182,7 @@ def _body(keys: GeoKeys) -> str:
     """The ellipsoid, as PROJ words; explicit axes go before a code's, as in GDAL."""
     major = keys.get(GeoKey.SEMI_MAJOR_AXIS)
     if not isinstance(major, float):
-        semi_major, flattening = _axes(_geodetic_crs(keys))
-        return f"+a={semi_major!r} +rf={flattening!r}"
+        return "+a={!r} +rf={!r}".format(*_axes(_geodetic_crs(keys)))
     words = f"+a={major!r}{_prime_meridian(keys)}"
     if GeoKey.SEMI_MINOR_AXIS in keys:
         return f"{words} +b={_number(keys, GeoKey.SEMI_MINOR_AXIS)!r}"

@@ -107,16 +107,13 @@ def test_distance_is_in_crs_units_where_pixels_are_not_square():
 
 
 @given(
-    row_float=st.floats(0, 1000), col_float=st.floats(0, 1000),
-    row=st.integers(-10, 1010), col=st.integers(-10, 1010),
-    scale_x=st.floats(1e-4, 1e3), scale_y=st.floats(1e-4, 1e3), south_up=st.booleans(),
+    position=st.tuples(st.floats(0, 1000), st.floats(0, 1000)),
+    pixel=st.tuples(st.integers(-10, 1010), st.integers(-10, 1010)),
+    scale=st.tuples(st.floats(1e-4, 1e3), st.floats(1e-4, 1e3)), south_up=st.booleans(),
 )  # fmt: skip
-def test_distances_are_those_of_the_oracle(
-    row_float, col_float, row, col, scale_x, scale_y, south_up,  # noqa: PLR0917 -- drawn by name
-):
-    transform = Geotransform(scale_x, 0.0, scale_y if south_up else -scale_y, 0.0)
-    expected = oracle_distance(transform, row_float, col_float, row, col)
-    assert _distance((row_float, col_float), (row, col), (scale_x, scale_y)) == expected
+def test_distances_are_those_of_the_oracle(position, pixel, scale, south_up):
+    transform = Geotransform(scale[0], 0.0, scale[1] if south_up else -scale[1], 0.0)
+    assert _distance(position, pixel, scale) == oracle_distance(transform, *position, *pixel)
 
 
 @given(st.integers(1, 8), st.integers(1, 20))
