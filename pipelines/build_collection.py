@@ -18,7 +18,7 @@ from rasteret_beam.transforms.list_files import ListFiles
 
 
 class BuildCollectionOptions(PipelineOptions):
-    """The flags of this pipeline; a template's parameters are the same."""
+    """Indexes COGs into a Collection: a list or glob of files in, Parquet out."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
@@ -75,7 +75,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         The exit code, as ``launch.execute`` defines it.
     """
     try:
-        parsed = launch.parse(sys.argv[1:] if argv is None else argv)
+        parsed = launch.parse(sys.argv[1:] if argv is None else argv, BuildCollectionOptions)
     except RasteretBeamError as error:
         launch.say_refusal(error)
         return 2

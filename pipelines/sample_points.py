@@ -32,7 +32,7 @@ from rasteret_beam.runners import launch
 
 
 class SamplePointsOptions(PipelineOptions):
-    """The flags of this pipeline; a template's parameters are the same."""
+    """Samples a Collection at points: files in, files out."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
@@ -121,7 +121,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         The exit code, as ``launch.execute`` defines it.
     """
     try:
-        parsed = launch.parse(sys.argv[1:] if argv is None else argv)
+        parsed = launch.parse(sys.argv[1:] if argv is None else argv, SamplePointsOptions)
         options = parsed.view_as(SamplePointsOptions)
         threshold = options.error_threshold
         if not 0 <= threshold <= 1:

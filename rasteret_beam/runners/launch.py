@@ -19,6 +19,7 @@ from rasteret_beam.errors import OptionError, RasteretBeamError
 from rasteret_beam.reporting import Share, complaints, progress_line
 from rasteret_beam.transforms._metrics import LIVE, NAMESPACE
 
+_HELP_EPILOG = "Every option of Apache Beam works too, like --runner DataflowRunner."
 _LOCAL_RUNNER = "FnApiRunner"
 _EXIT_OK, _EXIT_FAILURES, _EXIT_REFUSED = 0, 1, 2
 _SECONDS_BETWEEN_LINES = 1.0
@@ -49,19 +50,27 @@ def add_flag(parser: argparse.ArgumentParser, name: str, **how: Any) -> None:  #
         parser.add_argument(name, **how)
 
 
-def parse(argv: Sequence[str]) -> PipelineOptions:
+def parse(argv: Sequence[str], ours: type[PipelineOptions]) -> PipelineOptions:
     """Parses flags, ours and Beam's.
 
     The local runner is named where none is given: Beam's default tries to download an
     engine first.
 
+    Args:
+        argv: The flags.
+        ours: The pipeline's options class; ``--help`` lists its flags.
+
     Raises:
         OptionError: A flag that neither knows.
     """
+    if {"-h", "--help"} & set(argv):
+        about = argparse.ArgumentParser(description=ours.__doc__, epilog=_HELP_EPILOG)
+        ours._add_argparse_args(about)
+        about.parse_args(["--help"])
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     for cls in PipelineOptions.__subclasses__():
         cls._add_argparse_args(parser)
-    _, unknown = parser.parse_known_args([arg for arg in argv if arg not in ("-h", "--help")])
+    _, unknown = parser.parse_known_args(list(argv))
     if unknown:
         msg = f"Unknown option(s): {' '.join(unknown)}; --help lists those that are known"
         raise OptionError(msg)
