@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from rasteret_beam import schema
+from rasteret_beam.band_metadata import BandMetadata, read_asset
 from rasteret_beam.bands import asset_keys
-from rasteret_beam.elements import Asset, DeadLetter, Grid, Record, RecordInfo, TileLayout
+from rasteret_beam.elements import Asset, DeadLetter, Record, RecordInfo
 from rasteret_beam.errors import (
     BandMissingError,
     BandNotFoundError,
@@ -23,14 +24,10 @@ from rasteret_beam.errors import (
 )
 from rasteret_beam.filters import Filters
 from rasteret_beam.grid import crs
-from rasteret_beam.grid.geotransform import from_coefficients
 from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX, Status
 from rasteret_beam.storage import Store, redact
 from rasteret_beam.storage.files import arrow_filesystem
 from rasteret_beam.storage.store import local_path
-from rasteret_beam.tiff.compression import BYTE_DECODERS, PIXEL_DECODERS
-from rasteret_beam.tiff.header import parse_nodata
-from rasteret_beam.tiff.tags import PlanarConfiguration, Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,12 +38,10 @@ _BATCH_ROWS = 1024
 _RECORD_BITS = 40
 _CRS_COLUMNS = ("proj:code", "proj:epsg", "crs", "proj:wkt2", "proj:projjson")
 _ALTERNATES = ("s3", "aws", "https", "http", "cloudfront")
-_BYTE_ORDERS = {"little": "<", "big": ">"}
 # Types are given: a folder of records without a date has none to infer.
 _PARTITIONING = ds.partitioning(
     pa.schema([("year", pa.int32()), ("month", pa.int32())]), flavor="hive",
 )
-_MAX_TILE_BYTES = 256 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -278,7 +273,7 @@ class _Rows:
         asset = assets[key]
         band_index = asset.get("band_index") if isinstance(asset, dict) else None
         tiff = self._value(at + TIFF_SUFFIX, row) or {}
-        return _read_asset(band, href, band_index, _Metadata(metadata, tiff), record_crs)
+        return read_asset(band, href, band_index, BandMetadata(metadata, tiff), record_crs)
 
     def _metadata(self, row: int, band: str, key: str | None) -> tuple[pa.StructScalar | None, str]:
         for name in dict.fromkeys([band, key or band]):
@@ -286,124 +281,6 @@ class _Rows:
             if column is not None and column[row].is_valid:
                 return column[row], name
         return None, band
-
-
-class _Metadata:
-    """One band's metadata struct, and what ``{band}_tiff`` adds to it."""
-
-    def __init__(self, struct: pa.StructScalar, tiff: dict[str, Any]) -> None:
-        self._struct, self.tiff = struct, tiff
-        self._names = {field.name for field in struct.type}
-
-    def value(self, *names: str) -> Any:  # noqa: ANN401 -- any field
-        for name in names:
-            if name in self._names and self._struct[name].is_valid:
-                return self._struct[name].as_py()
-        return None
-
-    def size(self, *names: str) -> int:
-        value = self.value(*names)
-        if not isinstance(value, int) or value <= 0:
-            msg = f"{names[0]} is {value!r}, expected a whole number above 0"
-            raise RecordError(msg)
-        return value
-
-    def table(self, name: str) -> np.ndarray:
-        if name not in self._names or not self._struct[name].is_valid:
-            msg = f"{name} is missing"
-            raise RecordError(msg)
-        values = self._struct[name].values
-        if values.null_count:
-            msg = f"{name} holds nulls"
-            raise RecordError(msg)
-        return np.array(values.to_numpy(zero_copy_only=False), np.int64)
-
-
-def _read_asset(
-    band: str, href: str, band_index: int | None, metadata: _Metadata, record_crs: str | None,
-) -> Asset:
-    grid = Grid(
-        metadata.size("image_width", "width"),
-        metadata.size("image_height", "height"),
-        metadata.size("tile_width"),
-        metadata.size("tile_height"),
-        from_coefficients(metadata.value("transform")),
-        record_crs,
-    )
-    samples = metadata.value("samples_per_pixel") or 1
-    planar = (metadata.value("planar_configuration") or 1) == PlanarConfiguration.PLANAR
-    sample = _sample_index(band, band_index, samples)
-    layout = _layout(grid, 1 if planar else samples, metadata)
-    offsets, counts = metadata.table("tile_offsets"), metadata.table("tile_byte_counts")
-    n_tiles = grid.tiles_across * grid.tiles_down
-    if len(offsets) != len(counts):
-        msg = f"{len(offsets)} tile_offsets but {len(counts)} tile_byte_counts"
-        raise RecordError(msg)
-    if planar and len(offsets) == n_tiles * samples and samples > 1:
-        # The whole file's table, not yet cut to this band's plane.
-        plane = slice(sample * n_tiles, (sample + 1) * n_tiles)
-        offsets, counts = offsets[plane], counts[plane]
-    if len(offsets) != n_tiles:
-        msg = f"{len(offsets)} tile_offsets for an image of {n_tiles} tiles"
-        raise RecordError(msg)
-    if (offsets < 0).any() or (counts < 0).any():
-        msg = f"A tile offset or byte count below 0: {min(offsets.min(), counts.min())}"
-        raise RecordError(msg)
-    if planar:
-        return Asset(href, sample, grid, layout, (band,), (0,), offsets, counts)
-    return Asset(href, 0, grid, layout, (band,), (sample,), offsets, counts)
-
-
-def _sample_index(band: str, band_index: int | None, samples: int) -> int:
-    if band_index is None and samples > 1:
-        msg = (
-            f"Band {band!r} names none of the {samples} samples of its file: "
-            "its asset needs a band_index"
-        )
-        raise RecordError(msg)
-    index = band_index or 0
-    if not 0 <= index < samples:
-        msg = f"band_index {index} of band {band!r}, but its file has {samples} sample(s)"
-        raise RecordError(msg)
-    return index
-
-
-def _layout(grid: Grid, samples: int, metadata: _Metadata) -> TileLayout:
-    name, compression = metadata.value("dtype"), metadata.value("compression")
-    try:
-        dtype = np.dtype(name)
-    except TypeError as error:
-        msg = f"dtype {name!r} is no pixel type; expected like 'uint16' or 'float32'"
-        raise RecordError(msg) from error
-    if name is None or dtype.kind not in "uif":
-        msg = f"dtype {name!r} is no pixel type that is read; expected ints or floats"
-        raise RecordError(msg)
-    if compression not in BYTE_DECODERS and compression not in PIXEL_DECODERS:
-        msg = f"Unsupported TIFF compression: {compression}"
-        raise RecordError(msg)
-    predictor = metadata.value("predictor") or Predictor.NONE
-    if predictor not in list(Predictor):
-        msg = f"Unsupported TIFF predictor: {predictor}"
-        raise RecordError(msg)
-    nodata_text = metadata.tiff.get("nodata")
-    stored = metadata.value("nodata")
-    layout = TileLayout(
-        tile_width=grid.tile_width,
-        tile_height=grid.tile_height,
-        dtype=dtype.name,
-        samples=samples,
-        compression=compression,
-        predictor=predictor,
-        bits_per_sample=metadata.tiff.get("bits_per_sample"),
-        byte_order=_BYTE_ORDERS.get(metadata.tiff.get("byte_order", "")),
-        photometric=metadata.value("photometric"),
-        jpeg_tables=metadata.tiff.get("jpeg_tables"),
-        nodata=stored if nodata_text is None else parse_nodata(nodata_text),
-    )
-    if layout.decoded_bytes > _MAX_TILE_BYTES:
-        msg = f"A tile of {layout.decoded_bytes} decoded bytes, at most {_MAX_TILE_BYTES} are read"
-        raise RecordError(msg)
-    return layout
 
 
 def _joined(first: Asset, second: Asset) -> Asset:

@@ -343,7 +343,7 @@ class PixelWindows:
             the band's number. Windows of equal identity hold equal pixels.
         position: float64, shape (n, 2): row_float, col_float of the point.
         values: float64, shape (n, (2r + 1)^2), NaN where unknown.
-        state: uint8, same shape: ``sampling.UNKNOWN`` and its like.
+        state: uint8, same shape: ``windows.UNKNOWN`` and its like.
         scale: Size of a pixel (x, y) in CRS units, both positive.
     """
 

@@ -65,7 +65,7 @@ def parse(argv: Sequence[str], ours: type[PipelineOptions]) -> PipelineOptions:
     """
     if {"-h", "--help"} & set(argv):
         about = argparse.ArgumentParser(description=ours.__doc__, epilog=_HELP_EPILOG)
-        ours._add_argparse_args(about)
+        ours._add_argparse_args(about)  # noqa: SLF001 -- as Beam does it
         about.parse_args(["--help"])
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     for cls in PipelineOptions.__subclasses__():

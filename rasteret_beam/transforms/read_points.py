@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import PBegin
 
-from rasteret_beam import points
+from rasteret_beam import point_files
 from rasteret_beam.elements import DeadLetter, PointBatch
 from rasteret_beam.errors import FetchError, PointsError
-from rasteret_beam.points import PointColumns, PointsFile, PointsPiece
+from rasteret_beam.point_files import PointsFile, PointsPiece
+from rasteret_beam.points import PointColumns
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs
@@ -88,11 +89,11 @@ class _InspectFn(beam.DoFn):
         self._store = store
 
     def process(self, uri: str) -> Iterator[tuple[int, PointsFile]]:
-        yield 0, points.inspect_file(self._store, uri)
+        yield 0, point_files.inspect_file(self._store, uri)
 
 
 def _number(gathered: tuple[int, Iterable[PointsFile]]) -> list[PointsPiece]:
-    return points.number_files(list(gathered[1]))
+    return point_files.number_files(list(gathered[1]))
 
 
 class _ReadFn(beam.DoFn):
@@ -101,6 +102,6 @@ class _ReadFn(beam.DoFn):
         self._counters = Counters("points_malformed")
 
     def process(self, piece: PointsPiece) -> Iterator[Any]:
-        for batch, letters in points.read_piece(self._store, piece, self._columns):
+        for batch, letters in point_files.read_piece(self._store, piece, self._columns):
             yield from dead_letter_outputs(letters, self._counters, "points_malformed")
             yield batch

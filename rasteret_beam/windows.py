@@ -1,0 +1,344 @@
+"""The pixels around a sample: the nodata fallback, and neighbourhoods.
+
+A window may reach into tiles of other batches. Such a window stays partial until
+``merge`` has put the parts together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from rasteret_beam import schema
+from rasteret_beam.elements import PixelWindows, SampleBatch, TileBlockKey
+from rasteret_beam.grid.rings import rings, squared_distance, window_offsets
+from rasteret_beam.grid.tiling import block_shape, tile_numbers, tile_origin
+from rasteret_beam.nodata import is_nodata
+from rasteret_beam.schema import STATUS_CODES, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rasteret_beam.elements import Grid
+    from rasteret_beam.options import SampleOptions
+    from rasteret_beam.placing import PlacedPoints
+
+UNKNOWN, VALID, NODATA, OUTSIDE, FAILED = range(5)
+"""States of a window's pixel: not seen yet, a value, nodata, off the image, unreadable."""
+
+_WINDOW_CELLS_AT_ONCE = 1 << 20
+_OK = STATUS_CODES[Status.OK.value]
+_NODATA = STATUS_CODES[Status.NODATA.value]
+_FALLBACK = STATUS_CODES[Status.FALLBACK.value]
+_FETCH_ERROR = STATUS_CODES[Status.FETCH_ERROR.value]
+
+
+
+def gather(
+    work: PlacedPoints,
+    options: SampleOptions,
+    points: np.ndarray,
+    band_codes: np.ndarray,
+    status: np.ndarray,
+) -> Iterator[PixelWindows]:
+    """Windows of own rows that need one, and parts of windows of other batches' rows."""
+    wanted = np.isin(status, (_OK, _NODATA))
+    if options.return_neighbourhood != "always":
+        wanted &= status == _NODATA
+    rows = np.flatnonzero(wanted)
+    # Another batch's row may or may not turn out to need its window: give every part,
+    # once a pixel.
+    pixels = np.column_stack([work.row[work.halo], work.col[work.halo]])
+    halo = work.halo[np.unique(pixels, axis=0, return_index=True)[1]]
+    for at in range(len(work.batch.visit.bands)):
+        mine = rows[band_codes[rows] == at]
+        yield from _gather_band(work, options, points[mine], mine, at)
+        yield from _gather_band(work, options, halo, np.full(len(halo), -1), at)
+
+
+def _gather_band(
+    work: PlacedPoints, options: SampleOptions, points: np.ndarray, rows: np.ndarray, at: int,
+) -> Iterator[PixelWindows]:
+    step = max(_WINDOW_CELLS_AT_ONCE // options.window_pixels, 1)
+    for start in range(0, len(points), step):
+        chunk = slice(start, start + step)
+        values, state = _read_windows(work, points[chunk], at, options.max_distance_pixels)
+        seen = ((state != UNKNOWN) & (state != OUTSIDE)).any(axis=1)
+        if seen.any():
+            band_number = options.bands.index(work.batch.visit.bands[at])
+            known = values[seen], state[seen]
+            yield from _by_owner(work, points[chunk][seen], rows[chunk][seen], band_number, known)
+
+
+def _read_windows(
+    work: PlacedPoints, points: np.ndarray, at: int, radius: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values and states of the windows' pixels, as far as this batch knows them."""
+    batch, grid = work.batch, work.batch.grid
+    down, across = window_offsets(radius)
+    row = work.row[points][:, np.newaxis] + down
+    col = work.col[points][:, np.newaxis] + across
+    on_image = (row >= 0) & (row < grid.height) & (col >= 0) & (col < grid.width)
+    state = np.where(on_image, UNKNOWN, OUTSIDE).astype(np.uint8)
+    values = np.full(row.shape, np.nan)
+    tile = np.where(on_image, tile_numbers(grid, row, col), -1)
+    for tile_number in np.unique(tile):
+        number = int(tile_number)
+        hit = tile == tile_number
+        if number in batch.failed:
+            state[hit] = FAILED
+        elif number in batch.tiles:
+            top, left = tile_origin(grid, number)
+            sample = batch.visit.samples[at]
+            pixels = batch.tiles[number][sample, row[hit] - top, col[hit] - left]
+            values[hit] = pixels
+            state[hit] = np.where(is_nodata(pixels, batch.visit.layout.nodata), NODATA, VALID)
+    return values, state
+
+
+def _by_owner(
+    work: PlacedPoints,
+    points: np.ndarray,
+    rows: np.ndarray,
+    band_number: int,
+    known: tuple[np.ndarray, np.ndarray],
+) -> Iterator[PixelWindows]:
+    """Splits windows by the block that owns their centre."""
+    batch, located = work.batch, work.batch.planned.points[points]
+    owners = _owner_blocks(batch.grid, work.row[points], work.col[points])
+    identity = np.empty((len(points), 4), np.int64)
+    identity[:, 0], identity[:, 1] = work.row[points], work.col[points]
+    identity[:, 2], identity[:, 3] = batch.visit.record.ordinal, band_number
+    position = np.column_stack([located["row_float"], located["col_float"]])
+    transform = batch.grid.geotransform
+    for block_row, block_col in np.unique(owners, axis=0):
+        mine = (owners == (block_row, block_col)).all(axis=1)
+        yield PixelWindows(
+            key=batch.key._replace(block_row=int(block_row), block_col=int(block_col)),
+            row=rows[mine],
+            identity=identity[mine],
+            position=position[mine],
+            values=known[0][mine],
+            state=known[1][mine],
+            scale=(abs(transform.scale_x), abs(transform.scale_y)),
+        )
+
+
+def _owner_blocks(grid: Grid, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+    shape = block_shape(grid)
+    block_row = row // (grid.tile_height * shape.rows)
+    return np.column_stack([block_row, col // (grid.tile_width * shape.cols)])
+
+
+def split_seams(
+    batch: SampleBatch, options: SampleOptions,
+) -> tuple[SampleBatch, list[tuple[TileBlockKey, SampleBatch]]]:
+    """Finishes the rows whose windows are complete, and sets the others aside.
+
+    Args:
+        batch: Rows and windows of one batch of tiles.
+        options: What to sample.
+
+    Returns:
+        Finished rows; and, by the block that owns the rows, rows to finish later and
+        parts of windows for them. ``merge`` takes those of one block together.
+    """
+    pending = np.zeros(batch.samples.num_rows, bool)
+    for windows in batch.windows:
+        own = windows.row >= 0
+        pending[windows.row[own & _is_partial(windows)]] = True
+    ready, whole = np.flatnonzero(~pending), []
+    seams: list[tuple[TileBlockKey, SampleBatch]] = []
+    for windows in batch.windows:
+        complete = (windows.row >= 0) & ~_is_partial(windows)
+        mine = _subset(windows, complete)
+        whole.append(_replace_row(mine, np.searchsorted(ready, mine.row)))
+        if not complete.all():
+            seams.append((windows.key, _set_aside(batch, _subset(windows, ~complete))))
+    return _finish(_take(batch, ready), whole, options), seams
+
+
+def _is_partial(windows: PixelWindows) -> np.ndarray:
+    return np.asarray((windows.state == UNKNOWN).any(axis=1))
+
+
+def _set_aside(batch: SampleBatch, windows: PixelWindows) -> SampleBatch:
+    """The rows of partial windows, with their windows."""
+    held = np.unique(windows.row[windows.row >= 0])
+    row = np.where(windows.row >= 0, np.searchsorted(held, windows.row), -1)
+    rows = _take(batch, held)
+    return SampleBatch(rows.samples, rows.event_time_us, (_replace_row(windows, row),))
+
+
+def merge(parts: Iterable[SampleBatch], options: SampleOptions) -> SampleBatch | None:
+    """Puts windows together that lay across batches, and finishes their rows.
+
+    Args:
+        parts: What ``split_seams`` set aside for one block, from every batch.
+        options: What to sample.
+
+    Returns:
+        The finished rows, or None where no part holds a row.
+    """
+    everything = list(parts)
+    owners = [part for part in everything if part.samples.num_rows]
+    if not owners:
+        return None
+    offset, held = 0, []
+    for part in owners:
+        for windows in part.windows:
+            own = windows.row >= 0
+            held.append(_replace_row(_subset(windows, own), windows.row[own] + offset))
+        offset += part.samples.num_rows
+    windows = _concatenate(held)
+    foreign = [_subset(w, w.row < 0) for part in everything for w in part.windows]
+    foreign = [w for w in foreign if len(w.row)]
+    if foreign:
+        _fill(windows, _concatenate(foreign))
+    windows.state[windows.state == UNKNOWN] = FAILED
+    table = pa.Table.from_batches([part.samples for part in owners]).combine_chunks()
+    times = [part.event_time_us for part in owners if part.event_time_us is not None]
+    samples = SampleBatch(table.to_batches()[0], np.concatenate(times) if times else None)
+    finished = _finish(samples, [windows], options)
+    return SampleBatch(finished.samples, finished.event_time_us)
+
+
+def _fill(windows: PixelWindows, parts: PixelWindows) -> None:
+    """Copies what the parts know into the windows of the same pixel, in place."""
+    _, number = np.unique(
+        np.concatenate([windows.identity, parts.identity]), axis=0, return_inverse=True,
+    )
+    number = number.reshape(-1)
+    mine, theirs = number[: len(windows.row)], number[len(windows.row) :]
+    order = np.argsort(theirs, kind="stable")
+    first = np.searchsorted(theirs[order], mine, side="left")
+    count = np.searchsorted(theirs[order], mine, side="right") - first
+    for nth in range(int(count.max())):
+        target = np.flatnonzero(count > nth)
+        part = order[first[target] + nth]
+        known = parts.state[part] != UNKNOWN
+        windows.state[target] = np.where(known, parts.state[part], windows.state[target])
+        windows.values[target] = np.where(known, parts.values[part], windows.values[target])
+
+
+def _finish(
+    batch: SampleBatch, windows: Sequence[PixelWindows], options: SampleOptions,
+) -> SampleBatch:
+    """Sets value, status and neighbourhood of the rows that have a whole window."""
+    samples, event_time = batch.samples, batch.event_time_us
+    if not windows:
+        return SampleBatch(samples, event_time)
+    value = np.array(_column(samples, "value").to_numpy(zero_copy_only=False), np.float64)
+    # What has no value (a null, read as NaN) never has a window.
+    null = np.asarray(_column(samples, "value").is_null())
+    codes = np.zeros(samples.num_rows, np.int8)
+    neighbours = np.full((samples.num_rows, 0), np.nan)
+    has_list = np.zeros(samples.num_rows, bool)
+    if options.with_status:
+        codes = _status_codes(samples)
+    if options.with_neighbourhood:
+        neighbours = np.full((samples.num_rows, options.window_pixels), np.nan)
+    for part in windows:
+        centre_nodata = part.state[:, part.state.shape[1] // 2] == NODATA
+        if options.with_neighbourhood:
+            listed = centre_nodata | (options.return_neighbourhood == "always")
+            neighbours[part.row[listed]] = part.values[listed]
+            has_list[part.row[listed]] = True
+        lost = _fall_back(_subset(part, centre_nodata), value, codes)
+        null[lost] = True
+        codes[lost] = _FETCH_ERROR
+    columns: dict[str, Any] = {"value": pa.array(value, mask=null)}
+    if options.with_neighbourhood:
+        columns["neighbourhood_values"] = _lists(neighbours, has_list)
+    if options.with_status:
+        columns["status"] = schema.status_column(codes)
+    arrays = [columns.get(field.name, samples.column(i)) for i, field in enumerate(samples.schema)]
+    done = SampleBatch(pa.RecordBatch.from_arrays(arrays, schema=samples.schema), event_time)
+    if options.with_status or not null.any():
+        return done
+    return _take(done, np.flatnonzero(~null))
+
+
+def _fall_back(windows: PixelWindows, value: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Replaces nodata centres by the nearest valid pixel of the first ring that has one.
+
+    Returns the rows where an unreadable pixel leaves open which pixel that is.
+    """
+    side = round(windows.state.shape[1] ** 0.5)
+    around = rings(side // 2)
+    state = windows.state[:, around.window_index]
+    ring_has = np.logical_or.reduceat(state == VALID, around.ring_start, axis=1)
+    found = ring_has.any(axis=1)
+    ring = np.where(found, ring_has.argmax(axis=1) + 1, side)
+    failed = (state == FAILED) & (around.ring <= ring[:, np.newaxis])
+    lost = failed.any(axis=1)
+    good = np.flatnonzero(found & ~lost)
+    if len(good):
+        centre = np.floor(windows.position[good]).astype(np.int64)
+        distance = squared_distance(
+            windows.position[good],
+            centre[:, :1] + around.row_offset,
+            centre[:, 1:] + around.col_offset,
+            windows.scale,
+        )
+        eligible = (state[good] == VALID) & (around.ring == ring[good][:, np.newaxis])
+        # argmin takes the first of equals: the order of the ring breaks ties.
+        winner = np.where(eligible, distance, np.inf).argmin(axis=1)
+        rows = windows.row[good]
+        value[rows] = windows.values[good, around.window_index[winner]]
+        codes[rows] = _FALLBACK
+    return windows.row[lost]
+
+
+def _status_codes(samples: pa.RecordBatch) -> np.ndarray:
+    column = _column(samples, "status")
+    known = np.array([STATUS_CODES[name] for name in column.dictionary.to_pylist()], np.int8)
+    return known[column.indices.to_numpy()]
+
+
+def _lists(values: np.ndarray, present: np.ndarray) -> pa.Array:
+    """Rows of a matrix as a list column, null where not present."""
+    sizes = np.where(present, values.shape[1], 0)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    flat = pa.array(values[present].reshape(-1), pa.float64())
+    mask = pa.array(~present)
+    return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=mask)
+
+
+def _column(samples: pa.RecordBatch, name: str) -> Any:  # noqa: ANN401 -- an Arrow array
+    return samples.column(samples.schema.get_field_index(name))
+
+
+def _take(batch: SampleBatch, rows: np.ndarray) -> SampleBatch:
+    if len(rows) == batch.samples.num_rows:
+        return SampleBatch(batch.samples, batch.event_time_us)
+    event_time = None if batch.event_time_us is None else batch.event_time_us[rows]
+    return SampleBatch(batch.samples.take(pa.array(rows, pa.int64())), event_time)
+
+
+def _subset(windows: PixelWindows, mask: np.ndarray) -> PixelWindows:
+    return PixelWindows(
+        windows.key, windows.row[mask], windows.identity[mask], windows.position[mask],
+        windows.values[mask], windows.state[mask], windows.scale,
+    )  # fmt: skip
+
+
+def _replace_row(windows: PixelWindows, row: np.ndarray) -> PixelWindows:
+    return PixelWindows(
+        windows.key, row, windows.identity, windows.position,
+        windows.values, windows.state, windows.scale,
+    )  # fmt: skip
+
+
+def _concatenate(parts: Sequence[PixelWindows]) -> PixelWindows:
+    return PixelWindows(
+        parts[0].key,
+        np.concatenate([part.row for part in parts]),
+        np.concatenate([part.identity for part in parts]),
+        np.concatenate([part.position for part in parts]),
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.state for part in parts]),
+        parts[0].scale,
+    )
