@@ -72,7 +72,7 @@ def cut_blocks(
     ]
     row, col = row_float.astype(np.int64), col_float.astype(np.int64)
     pairs = _touched_blocks(grid, row, col, options.max_distance_pixels)
-    epsg, event_time = crs.epsg(work.batch.crs), work.batch.event_time_us
+    event_time = work.batch.event_time_us
     starts = np.flatnonzero(
         np.r_[True, (np.diff(pairs.block_row) != 0) | (np.diff(pairs.block_col) != 0)],
     )
@@ -90,7 +90,7 @@ def cut_blocks(
         planned = PlannedPoints(
             located[members],
             None if work.columns is None else work.columns.take(pa.array(here)),
-            epsg,
+            work.batch.crs,
             None if event_time is None else event_time[here],
         )
         wanted = tuple(visit for visit in visits if visit is not None)

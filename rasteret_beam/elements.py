@@ -268,26 +268,26 @@ class PlannedPoints:
     Attributes:
         points: ``POINT_DTYPE``, shape (n_points,).
         columns: The user's columns, n_points rows, or None where there are none.
-        epsg: EPSG code of the input coordinates, or None.
+        crs: CRS of the input coordinates, or None.
         event_time_us: int64, shape (n_points,), or None.
     """
 
     points: np.ndarray
     columns: pa.RecordBatch | None
-    epsg: int | None
+    crs: str | None
     event_time_us: np.ndarray | None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the columns as an IPC stream."""
         columns = None if self.columns is None else _pack(self.columns)
-        return _planned_points, (self.points, columns, self.epsg, self.event_time_us)
+        return _planned_points, (self.points, columns, self.crs, self.event_time_us)
 
 
 def _planned_points(
-    points: np.ndarray, data: bytes | None, epsg: int | None, event_time_us: np.ndarray | None,
+    points: np.ndarray, data: bytes | None, crs: str | None, event_time_us: np.ndarray | None,
 ) -> PlannedPoints:
     columns = None if data is None else _unpack(data)
-    return PlannedPoints(points, columns, epsg, event_time_us)
+    return PlannedPoints(points, columns, crs, event_time_us)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -362,24 +362,30 @@ class SampleBatch:
 
     Attributes:
         samples: Rows in the schema of ``schema.sample_schema``.
+        crs: CRS of their coordinates; None means "as the rasters' own".
         event_time_us: int64, shape (n_rows,), or None.
         windows: Pixels around the rows (and around rows of other batches); empty
             once ``FallbackRing`` is through.
     """
 
     samples: pa.RecordBatch
+    crs: str | None
     event_time_us: np.ndarray | None = None
     windows: tuple[PixelWindows, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the samples as an IPC stream."""
-        return _sample_batch, (_pack(self.samples), self.event_time_us, self.windows)
+        args = (_pack(self.samples), self.crs, self.event_time_us, self.windows)
+        return _sample_batch, args
 
 
 def _sample_batch(
-    data: bytes, event_time_us: np.ndarray | None, windows: tuple[PixelWindows, ...],
+    data: bytes,
+    crs: str | None,
+    event_time_us: np.ndarray | None,
+    windows: tuple[PixelWindows, ...],
 ) -> SampleBatch:
-    return SampleBatch(_unpack(data), event_time_us, windows)
+    return SampleBatch(_unpack(data), crs, event_time_us, windows)
 
 
 class DeadLetter(NamedTuple):

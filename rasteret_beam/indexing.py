@@ -194,6 +194,7 @@ def collection_table(
 def partition_of(when: dt.datetime | None) -> str:
     """Gives the hive folder of a record, as rasteret partitions.
 
+    >>> import datetime as dt
     >>> partition_of(dt.datetime(2024, 5, 1)), partition_of(None)[:31]
     ('year=2024/month=5', 'year=__HIVE_DEFAULT_PARTITION__')
     """

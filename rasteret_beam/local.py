@@ -113,9 +113,7 @@ def _sampled(
         for key, part in apart:
             seams.setdefault(key, []).append(part)
     for parts in seams.values():
-        merged = windows.merge(parts, options)
-        if merged is not None:
-            yield merged
+        yield from windows.merge(parts, options)
 
 
 def _nearest(

@@ -84,7 +84,7 @@ class BatchPositions:
             point_index=self.index[points],
             x=self.x[points],
             y=self.y[points],
-            point_epsg=crs.epsg(self.batch.crs),
+            point_crs=self.batch.crs,
             record=None if record is None else record.info,
             bands=[] if band is None else [band],
             band_codes=np.full(len(points), -1 if band is None else 0, np.int32),
@@ -92,7 +92,8 @@ class BatchPositions:
             status_codes=status,
             columns=None if self.columns is None else self.columns.take(pa.array(points)),
         )
-        return SampleBatch(samples, None if event_time is None else event_time[points])
+        times = None if event_time is None else event_time[points]
+        return SampleBatch(samples, self.batch.crs, times)
 
 
 def _floats(column: pa.Array) -> np.ndarray:

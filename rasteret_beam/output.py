@@ -61,7 +61,10 @@ class SampleWriter:
 
     def write(self, batch: SampleBatch) -> None:
         """Takes a batch; rows reach the file when a row group is full."""
-        self._held.append(batch.samples)
+        samples = batch.samples
+        if self._format == "geoparquet":
+            samples = self._with_geometry(samples, batch.crs)
+        self._held.append(samples)
         self._n_held += batch.samples.num_rows
         if self._n_held >= ROW_GROUP_ROWS:
             self._flush()
@@ -81,9 +84,7 @@ class SampleWriter:
         table = schema.plain(_as_table(self._held))
         self._held, self._n_held = [], 0
         self.n_rows += table.num_rows
-        if self._format == "geoparquet":
-            table = self._with_geometry(table)
-        elif self._format == "csv":
+        if self._format == "csv":
             table = _printable(table)
         if self._writer is None:
             self._writer = self._open(table.schema)
@@ -99,23 +100,21 @@ class SampleWriter:
             self._file, found, compression="zstd", compression_level=_COMPRESSION_LEVEL,
         )
 
-    def _with_geometry(self, table: pa.Table) -> pa.Table:
-        """Adds the points as WKB in longitude and latitude, with their bbox."""
-        taken = [name for name in (_GEOMETRY, _GEOMETRY_BBOX) if name in table.column_names]
+    def _with_geometry(self, samples: pa.RecordBatch, source: str | None) -> pa.RecordBatch:
+        """Adds the points as WKB in longitude and latitude, with their bbox.
+
+        A point has no geometry where its coordinates are each raster's own, or of
+        another celestial body: CRS84 has no place for it.
+        """
+        names = samples.schema.names
+        taken = [name for name in (_GEOMETRY, _GEOMETRY_BBOX) if name in names]
         if taken:
             msg = f"Columns {taken} have the names of GeoParquet's; rename them in the input"
             raise OptionError(msg)
-        x, y = (
-            np.asarray(table[name].to_numpy(), np.float64) for name in ("point_x", "point_y")
-        )
+        x, y = (samples.column(names.index(n)).to_numpy() for n in ("point_x", "point_y"))
         lon, lat = np.full(len(x), np.nan), np.full(len(x), np.nan)
-        codes = table["point_crs"].fill_null(-1)
-        codes = codes.to_numpy()
-        for code in np.unique(codes):
-            mine = codes == code
-            # Coordinates of a CRS without a code stand as they are.
-            source = crs.LONLAT if code < 0 else f"EPSG:{code}"
-            lon[mine], lat[mine] = crs.transform(source, crs.LONLAT, x[mine], y[mine])
+        if source is not None and crs.lonlat_of(source) == crs.LONLAT:
+            lon, lat = crs.transform(source, crs.LONLAT, x, y)
         present = np.isfinite(lon) & np.isfinite(lat)
         lon, lat = np.where(present, lon, np.nan), np.where(present, lat, np.nan)
         if present.any():
@@ -125,9 +124,11 @@ class SampleWriter:
             self._bounds = [float(v) for v in (*low, *high)]
         wkb = pa.array(shapely.to_wkb(shapely.points(lon, lat)), pa.binary(), mask=~present)
         sides = [pa.array(v) for v in (lon, lat, lon, lat)]
-        names = [field.name for field in schema.BBOX]
-        bbox = pa.StructArray.from_arrays(sides, names, mask=pa.array(~present))
-        return table.append_column(_GEOMETRY, wkb).append_column(_GEOMETRY_BBOX, bbox)
+        bbox = pa.StructArray.from_arrays(
+            sides, [field.name for field in schema.BBOX], mask=pa.array(~present),
+        )
+        added = samples.append_column(_GEOMETRY, wkb)
+        return added.append_column(_GEOMETRY_BBOX, bbox)
 
     def _geo_metadata(self) -> str:
         """GeoParquet 1.1 file metadata."""

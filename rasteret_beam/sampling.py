@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,7 +57,7 @@ def sample_nearest(batch: TileBatch, options: SampleOptions) -> SampleBatch:
     if not options.max_distance_pixels:
         return rows
     around = tuple(windows.gather(work, options, points, band_codes, codes))
-    return SampleBatch(rows.samples, rows.event_time_us, around)
+    return dataclasses.replace(rows, windows=around)
 
 
 def _rows(
@@ -74,7 +75,7 @@ def _rows(
         point_index=located["point_index"],
         x=located["x"],
         y=located["y"],
-        point_epsg=planned.epsg,
+        point_crs=planned.crs,
         record=batch.visit.record,
         bands=batch.visit.bands,
         band_codes=band_codes,
@@ -83,4 +84,6 @@ def _rows(
         columns=None if planned.columns is None else planned.columns.take(pa.array(points)),
     )
     event_time = planned.event_time_us
-    return SampleBatch(samples, None if event_time is None else event_time[points])
+    return SampleBatch(
+        samples, planned.crs, None if event_time is None else event_time[points],
+    )

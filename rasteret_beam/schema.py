@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from rasteret_beam.errors import PointsError
+from rasteret_beam.grid import crs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,7 +154,7 @@ def make_samples(  # noqa: PLR0913 -- one argument a column
     point_index: np.ndarray,
     x: np.ndarray,
     y: np.ndarray,
-    point_epsg: int | None,
+    point_crs: str | None,
     record: RecordInfo | None,
     bands: Sequence[str],
     band_codes: np.ndarray,
@@ -168,7 +169,7 @@ def make_samples(  # noqa: PLR0913 -- one argument a column
         point_index: int64, shape (n_rows,).
         x: float64, shape (n_rows,), input coordinates.
         y: float64, shape (n_rows,), input coordinates.
-        point_epsg: EPSG code of the input coordinates, or None.
+        point_crs: CRS of the input coordinates, or None.
         record: The record, or None.
         bands: Band names.
         band_codes: int32, shape (n_rows,), index into ``bands``; -1 for no band.
@@ -187,7 +188,7 @@ def make_samples(  # noqa: PLR0913 -- one argument a column
         pa.array(point_index, pa.int64()),
         pa.array(x, pa.float64()),
         pa.array(y, pa.float64()),
-        _constant(point_epsg, n_rows, pa.int32()),
+        _constant(crs.epsg(point_crs), n_rows, pa.int32()),
         _text(None if record is None else record.record_id, n_rows),
         _constant(None if record is None else record.datetime_us, n_rows, pa.timestamp("us")),
         _text(None if record is None else record.collection, n_rows),

@@ -6,6 +6,7 @@ A window may reach into tiles of other batches. Such a window stays partial unti
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -168,41 +169,32 @@ def _set_aside(batch: SampleBatch, windows: PixelWindows) -> SampleBatch:
     """The rows of partial windows, with their windows."""
     held = np.unique(windows.row[windows.row >= 0])
     row = np.where(windows.row >= 0, np.searchsorted(held, windows.row), -1)
-    rows = _take(batch, held)
-    return SampleBatch(rows.samples, rows.event_time_us, (_replace_row(windows, row),))
+    return dataclasses.replace(_take(batch, held), windows=(_replace_row(windows, row),))
 
 
-def merge(parts: Iterable[SampleBatch], options: SampleOptions) -> SampleBatch | None:
+def merge(parts: Iterable[SampleBatch], options: SampleOptions) -> Iterator[SampleBatch]:
     """Puts windows together that lay across batches, and finishes their rows.
 
     Args:
         parts: What ``split_seams`` set aside for one block, from every batch.
         options: What to sample.
 
-    Returns:
-        The finished rows, or None where no part holds a row.
+    Yields:
+        The finished rows of each part that holds some.
     """
     everything = list(parts)
-    owners = [part for part in everything if part.samples.num_rows]
-    if not owners:
-        return None
-    offset, held = 0, []
-    for part in owners:
-        for windows in part.windows:
-            own = windows.row >= 0
-            held.append(_replace_row(_subset(windows, own), windows.row[own] + offset))
-        offset += part.samples.num_rows
-    windows = _concatenate(held)
     foreign = [_subset(w, w.row < 0) for part in everything for w in part.windows]
     foreign = [w for w in foreign if len(w.row)]
-    if foreign:
-        _fill(windows, _concatenate(foreign))
-    windows.state[windows.state == UNKNOWN] = FAILED
-    table = pa.Table.from_batches([part.samples for part in owners]).combine_chunks()
-    times = [part.event_time_us for part in owners if part.event_time_us is not None]
-    samples = SampleBatch(table.to_batches()[0], np.concatenate(times) if times else None)
-    finished = _finish(samples, [windows], options)
-    return SampleBatch(finished.samples, finished.event_time_us)
+    for part in everything:
+        own = [_subset(w, w.row >= 0) for w in part.windows]
+        own = [w for w in own if len(w.row)]
+        for windows in own:
+            if foreign:
+                _fill(windows, _concatenate(foreign))
+            # What no batch has told by now lies in a tile that could not be read.
+            windows.state[windows.state == UNKNOWN] = FAILED
+        if own:
+            yield _finish(part, own, options)
 
 
 def _fill(windows: PixelWindows, parts: PixelWindows) -> None:
@@ -227,9 +219,9 @@ def _finish(
     batch: SampleBatch, windows: Sequence[PixelWindows], options: SampleOptions,
 ) -> SampleBatch:
     """Sets value, status and neighbourhood of the rows that have a whole window."""
-    samples, event_time = batch.samples, batch.event_time_us
+    samples = batch.samples
     if not windows:
-        return SampleBatch(samples, event_time)
+        return dataclasses.replace(batch, windows=())
     value = np.array(_column(samples, "value").to_numpy(zero_copy_only=False), np.float64)
     # What has no value (a null, read as NaN) never has a window.
     null = np.asarray(_column(samples, "value").is_null())
@@ -255,7 +247,8 @@ def _finish(
     if options.with_status:
         columns["status"] = schema.status_column(codes)
     arrays = [columns.get(field.name, samples.column(i)) for i, field in enumerate(samples.schema)]
-    done = SampleBatch(pa.RecordBatch.from_arrays(arrays, schema=samples.schema), event_time)
+    rows = pa.RecordBatch.from_arrays(arrays, schema=samples.schema)
+    done = dataclasses.replace(batch, samples=rows, windows=())
     if options.with_status or not null.any():
         return done
     return _take(done, np.flatnonzero(~null))
@@ -312,33 +305,35 @@ def _column(samples: pa.RecordBatch, name: str) -> Any:  # noqa: ANN401 -- an Ar
 
 
 def _take(batch: SampleBatch, rows: np.ndarray) -> SampleBatch:
+    """Some rows of a batch, without its windows."""
     if len(rows) == batch.samples.num_rows:
-        return SampleBatch(batch.samples, batch.event_time_us)
+        return dataclasses.replace(batch, windows=())
     event_time = None if batch.event_time_us is None else batch.event_time_us[rows]
-    return SampleBatch(batch.samples.take(pa.array(rows, pa.int64())), event_time)
+    samples = batch.samples.take(pa.array(rows, pa.int64()))
+    return SampleBatch(samples, batch.crs, event_time)
 
 
 def _subset(windows: PixelWindows, mask: np.ndarray) -> PixelWindows:
-    return PixelWindows(
-        windows.key, windows.row[mask], windows.identity[mask], windows.position[mask],
-        windows.values[mask], windows.state[mask], windows.scale,
-    )  # fmt: skip
+    return dataclasses.replace(
+        windows,
+        row=windows.row[mask],
+        identity=windows.identity[mask],
+        position=windows.position[mask],
+        values=windows.values[mask],
+        state=windows.state[mask],
+    )
 
 
 def _replace_row(windows: PixelWindows, row: np.ndarray) -> PixelWindows:
-    return PixelWindows(
-        windows.key, row, windows.identity, windows.position,
-        windows.values, windows.state, windows.scale,
-    )  # fmt: skip
+    return dataclasses.replace(windows, row=row)
 
 
 def _concatenate(parts: Sequence[PixelWindows]) -> PixelWindows:
-    return PixelWindows(
-        parts[0].key,
-        np.concatenate([part.row for part in parts]),
-        np.concatenate([part.identity for part in parts]),
-        np.concatenate([part.position for part in parts]),
-        np.concatenate([part.values for part in parts]),
-        np.concatenate([part.state for part in parts]),
-        parts[0].scale,
+    return dataclasses.replace(
+        parts[0],
+        row=np.concatenate([part.row for part in parts]),
+        identity=np.concatenate([part.identity for part in parts]),
+        position=np.concatenate([part.position for part in parts]),
+        values=np.concatenate([part.values for part in parts]),
+        state=np.concatenate([part.state for part in parts]),
     )

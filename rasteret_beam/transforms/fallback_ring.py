@@ -78,6 +78,4 @@ class _MergeFn(beam.DoFn):
     def process(
         self, block: tuple[TileBlockKey, Iterable[SampleBatch]],
     ) -> Iterator[SampleBatch]:
-        merged = windows.merge(block[1], self._options)
-        if merged is not None:
-            yield merged
+        return windows.merge(block[1], self._options)
