@@ -156,6 +156,7 @@ def _layout(grid: Grid, samples: int, metadata: BandMetadata) -> TileLayout:
         bits_per_sample=metadata.tiff.get("bits_per_sample"),
         byte_order=_BYTE_ORDERS.get(metadata.tiff.get("byte_order", "")),
         photometric=metadata.value("photometric"),
+        extra_samples=tuple(metadata.value("extra_samples") or ()),
         jpeg_tables=metadata.tiff.get("jpeg_tables"),
         nodata=stored if nodata_text is None else parse_nodata(nodata_text),
     )

@@ -93,6 +93,7 @@ class TileLayout:
         bits_per_sample: TIFF tag 258; None where the index does not say.
         byte_order: ``<`` or ``>``; None where the index does not say.
         photometric: TIFF tag 262, or None.
+        extra_samples: TIFF tag 338.
         jpeg_tables: TIFF tag 347, or None.
         nodata: The declared nodata value, or None. Equals GDAL_NODATA as a number: an
             int where that is exact (64-bit files), else a float.
@@ -107,6 +108,7 @@ class TileLayout:
     bits_per_sample: int | None = None
     byte_order: str | None = None
     photometric: int | None = None
+    extra_samples: tuple[int, ...] = ()
     jpeg_tables: bytes | None = None
     nodata: float | None = None
 

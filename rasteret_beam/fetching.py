@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rasteret_beam.elements import DeadLetter, TileBatch
-from rasteret_beam.errors import DecodeError, FetchError, RasteretBeamError
+from rasteret_beam.errors import DecodeError, FetchError, OptionError, RasteretBeamError
 from rasteret_beam.storage import redact
 from rasteret_beam.storage.ranges import ByteRange
 from rasteret_beam.tiff.tile import decode_tile, sparse_tile
@@ -208,7 +208,11 @@ def _read(
     visit: Visit, stored: list[StoredTile], store: Store,
 ) -> Sequence[bytes | FetchError]:
     ranges = [ByteRange(tile.offset, tile.length) for tile in stored]
-    return store.read_ranges(visit.href, ranges) if ranges else []
+    try:
+        return store.read_ranges(visit.href, ranges) if ranges else []
+    except OptionError as error:
+        # The address is of a scheme that is not read, or not permitted.
+        return [FetchError(str(error))] * len(ranges)
 
 
 def _implausible(tile: StoredTile, layout: TileLayout) -> DecodeError | None:

@@ -7,6 +7,7 @@ import contextlib
 import http.server
 import re
 import threading
+import urllib.parse
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,7 +69,7 @@ class RangeServer(http.server.ThreadingHTTPServer):
 
     def note(self, method: str, target: str, wanted: str | None) -> tuple[str, int | None]:
         """Counts a request; gives its path, and the status to fail it with or None."""
-        path = target.partition("?")[0].lstrip("/")
+        path = urllib.parse.unquote(target.partition("?")[0]).lstrip("/")
         with self._lock:
             self.queries.append(target)
             if method == "GET":

@@ -228,14 +228,15 @@ def _split_jpeg(stream: bytes) -> tuple[bytes, bytes]:
 
 
 def encode_lerc(image: np.ndarray, options: TiffOptions, mask: np.ndarray | None) -> bytes:
-    """Encodes a LERC blob, inside Deflate or ZSTD where asked."""
-    valid = np.ones(image.shape[:2], bool) if mask is None else mask.astype(bool)
-    if image.dtype.kind == "f":
-        missing = np.isnan(image)
-        valid = valid & ~(missing.all(axis=2) if image.ndim == 3 else missing)
-    masks = None if valid.all() else valid
+    """Encodes a LERC blob as libtiff does: bands with masks of their own lie band by band."""
+    bands = np.atleast_3d(image)
+    valid = ~np.isnan(bands) & (True if mask is None else mask[..., np.newaxis])
+    apart = bool((valid != valid[..., :1]).any())
+    if apart:
+        image, valid = (np.moveaxis(a, -1, 0).copy() for a in (bands, valid))
+    masks = None if valid.all() else valid if apart else valid[..., 0].copy()
     level = options.level or 0
-    blob = bytes(imagecodecs.lerc_encode(image, level=level, masks=masks, planar=False))
+    blob = bytes(imagecodecs.lerc_encode(image, level=level, masks=masks, planar=apart))
     wrap = {"": bytes, "deflate": zlib.compress, "zstd": imagecodecs.zstd_encode}
     return bytes(wrap[options.lerc_compression](blob))
 

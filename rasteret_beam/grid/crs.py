@@ -40,6 +40,9 @@ def normalise(text: str) -> str:
     if text.upper() in _LONLAT_SPELLINGS:
         return LONLAT
     crs = _parse(f"EPSG:{text}" if text.isdigit() else text)
+    if not (crs.is_geographic or crs.is_projected):
+        msg = f"{text[:80]!r} has no horizontal part: expected a geographic or projected CRS"
+        raise CrsError(msg)
     if _is_crs84(crs):
         return LONLAT
     authority = crs.to_authority(min_confidence=100)

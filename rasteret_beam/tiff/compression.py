@@ -14,7 +14,7 @@ import imagecodecs
 import numpy as np
 
 from rasteret_beam.errors import DecodeError
-from rasteret_beam.tiff.tags import Compression, Photometric
+from rasteret_beam.tiff.tags import Compression, ExtraSample, Photometric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -133,18 +133,68 @@ def _lerc(data: bytes, layout: TileLayout) -> np.ndarray:
         # Room for a LERC blob that did not compress at all, and its mask.
         size = 2 * layout.decoded_bytes + 65536
         data = bytes((_zstd if data.startswith(_ZSTD_MAGIC) else _deflate)(data, size))
-    decoded: Any = imagecodecs.lerc_decode(
-        data, masks=True, out=_empty(layout, layout.samples),
-    )
-    pixels, masks = decoded
-    if masks is None:
-        return np.asarray(pixels)
-    valid = np.asarray(masks, bool)
+    depth, bands = _lerc_shape(data, layout)
+    if (depth, bands) == (layout.samples, 1):
+        pixels, valid = _lerc_blob(data, _empty(layout, layout.samples))
+    elif (depth, bands) == (1, layout.samples):
+        # libtiff stores chunky floats band by band where their masks differ.
+        shape = (bands, layout.tile_height, layout.tile_width)
+        pixels, valid = _lerc_blob(data, np.empty(shape, layout.dtype))
+        pixels = np.moveaxis(pixels, 0, -1)
+        valid = valid if valid is None or valid.ndim < pixels.ndim else np.moveaxis(valid, 0, -1)
+    elif (depth, bands) == (layout.samples - 1, 1) and _ends_in_alpha(layout):
+        # libtiff drops an alpha of 0 and 255: the mask tells the same.
+        pixels, valid = _lerc_blob(data, _empty(layout, depth))
+        opaque = np.ones(pixels.shape[:2], bool) if valid is None else valid
+        return np.dstack([pixels, np.where(opaque, 255, 0).astype(np.uint8)])
+    else:
+        msg = f"LERC tile of {bands} x {depth} samples, expected {layout.samples}"
+        raise DecodeError(msg)
+    if valid is None:
+        return pixels
     if valid.ndim < pixels.ndim:
         valid = np.broadcast_to(valid[..., np.newaxis], pixels.shape)
-    pixels = np.array(pixels)
-    pixels[~valid] = masked_value(layout)
-    return pixels
+    return np.where(valid, pixels, np.array(masked_value(layout), layout.dtype))
+
+
+def _ends_in_alpha(layout: TileLayout) -> bool:
+    last = layout.extra_samples[-1:]
+    return layout.dtype == "uint8" and last == (ExtraSample.UNASSOCIATED_ALPHA,)
+
+
+def _lerc_blob(data: bytes, out: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels, and where they are valid (None: everywhere)."""
+    decoded: Any = imagecodecs.lerc_decode(data, masks=True, out=out)
+    pixels, masks = decoded
+    return np.asarray(pixels), None if masks is None else np.asarray(masks, bool)
+
+
+def _lerc_shape(data: bytes, layout: TileLayout) -> tuple[int, int]:
+    """Samples a pixel and number of bands of a LERC stream, by its blobs' headers.
+
+    Lerc2: key, version, a checksum since version 3, rows, columns, samples a pixel since
+    version 4, valid pixels, block size, bytes of the blob. Bands are blobs in a row.
+    """
+    if not data.startswith(b"Lerc2 "):
+        return 1, 1
+    depth, bands, at = 1, 0, 0
+    while data[at : at + 6] == b"Lerc2 ":
+        (version,) = struct.unpack_from("<i", data, at + 6)
+        fields = at + (14 if version >= 3 else 10)  # noqa: PLR2004 -- versions as above
+        rows, cols = struct.unpack_from("<2i", data, fields)
+        if (rows, cols) != (layout.tile_height, layout.tile_width):
+            msg = (
+                f"LERC tile of {cols} x {rows} pixels, expected "
+                f"{layout.tile_width} x {layout.tile_height}"
+            )
+            raise DecodeError(msg)
+        fields += 8
+        if version >= 4:  # noqa: PLR2004
+            (depth,) = struct.unpack_from("<i", data, fields)
+            fields += 4
+        (size,) = struct.unpack_from("<i", data, fields + 8)
+        bands, at = bands + 1, at + max(size, 1)
+    return depth, bands
 
 
 def masked_value(layout: TileLayout) -> float:

@@ -320,7 +320,11 @@ class _Reader:
         elif len(pixel_scale) > 1 and len(tiepoints) >= _TIEPOINT_NUMBERS:
             # GDAL takes ScaleY for a size: north is up whatever its sign.
             scale_x, scale_y = pixel_scale[0], -abs(pixel_scale[1])
-            origin_x, origin_y = _origin(tiepoints, scale_x, scale_y)
+            origin_x, origin_y = tiepoints[3], tiepoints[4]
+            if np.isfinite([scale_x, scale_y, *tiepoints]).all():
+                origin_x, origin_y = _origin(tiepoints, scale_x, scale_y)
+            else:
+                origin_x = float("nan")
         elif len(tiepoints) > _TIEPOINT_NUMBERS:
             msg = f"Located by {len(tiepoints) // _TIEPOINT_NUMBERS} GCPs only, without a grid"
             raise UnsupportedTiffError(msg)
@@ -385,7 +389,7 @@ def _origin(tiepoints: Sequence[float], scale_x: float, scale_y: float) -> tuple
         for col, row, _, x, y, _ in zip(*[iter(tiepoints)] * _TIEPOINT_NUMBERS, strict=False)
     ]
     tolerance = abs(scale_x) / 100
-    if not np.allclose(origins, origins[0], rtol=1e-9, atol=tolerance, equal_nan=True):
+    if not np.allclose(origins, origins[0], rtol=1e-9, atol=tolerance):
         msg = f"{len(origins)} tiepoints that do not agree on an axis-aligned grid: {origins[:3]}"
         raise UnsupportedTiffError(msg)
     return origins[0]

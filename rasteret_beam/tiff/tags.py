@@ -78,6 +78,12 @@ class SampleFormat(enum.IntEnum):
     COMPLEX_FLOAT = 6
 
 
+class ExtraSample(enum.IntEnum):
+    """Values of tag 338 that change how a LERC tile is decoded."""
+
+    UNASSOCIATED_ALPHA = 2
+
+
 class Photometric(enum.IntEnum):
     """Values of tag 262 that change how a JPEG tile is decoded."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import struct
 import sys
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ _SWAPPED_PACKED_BITS = 24
 # derive from RuntimeError; a mismatch with the output buffer is a ValueError.
 _STREAM_ERRORS = (
     RuntimeError, ValueError, TypeError, IndexError, OverflowError, EOFError,
-    MemoryError, zlib.error, lzma.LZMAError,
+    MemoryError, struct.error, zlib.error, lzma.LZMAError,
 )  # fmt: skip
 
 

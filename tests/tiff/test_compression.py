@@ -183,6 +183,29 @@ def test_the_mask_of_a_lerc_tile_holds_for_each_of_its_samples():
     np.testing.assert_array_equal(found, block)
 
 
+@pytest.mark.parametrize("shape", [(32, 32, 3), (16, 16, 16)])
+def test_lerc_bands_may_have_masks_of_their_own(shape):
+    """libtiff (3.0 and later) stores chunky floats band by band where their NaN differ."""
+    block = np.random.default_rng(2).uniform(0, 100, shape).astype(np.float32)
+    block[3:9, 4:12, 0] = np.nan
+    block[0, 0, 1] = np.nan
+    np.testing.assert_array_equal(_round_trip(block, Compression.LERC), block)
+
+
+@pytest.mark.parametrize("samples", [2, 4])
+def test_alpha_that_libtiff_keeps_as_a_lerc_mask_comes_back_as_0_and_255(samples):
+    """libtiff drops a uint8 alpha of 0 and 255 from the blob: its mask tells the same."""
+    block = _smooth(samples)
+    block[..., -1] = 255
+    block[:5, :, -1] = 0
+    colours = np.ascontiguousarray(block[..., :-1] if samples > 2 else block[..., 0])
+    stream = encode_lerc(colours, TiffOptions(), block[..., -1] == 255)
+    layout = dataclasses.replace(_layout(Compression.LERC, block), extra_samples=(2,))
+    found = np.moveaxis(decode_tile(stream, layout), 0, -1)
+    np.testing.assert_array_equal(found[..., -1], block[..., -1])
+    np.testing.assert_array_equal(found[5:], block[5:])
+
+
 def test_a_lerc_tile_with_all_pixels_masked_is_all_nan():
     block = np.full((32, 32, 1), np.nan, np.float32)
     assert np.isnan(_round_trip(block, Compression.LERC)).all()
