@@ -107,8 +107,9 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
         folder=options.output, output_format=options.output_format,
     )
     if options.dead_letters:
-        letters = (read.dead_letters, sampled.dead_letters) | "DeadLetters" >> beam.Flatten()
-        _ = letters | "WriteDeadLetters" >> WriteDeadLetters(folder=options.dead_letters)
+        letters = (read.dead_letters, sampled.dead_letters, sampled.unusable_records)
+        together = letters | "DeadLetters" >> beam.Flatten()
+        _ = together | "WriteDeadLetters" >> WriteDeadLetters(folder=options.dead_letters)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -23,11 +23,14 @@ class SamplePointsResult(NamedTuple):
 
     Attributes:
         samples: Finished rows.
-        dead_letters: Records and tiles that could not be read.
+        dead_letters: Tiles that could not be read, in the windows of the points.
+        unusable_records: Records, or bands of them, that could not be used, in the
+            global window.
     """
 
     samples: beam.PCollection[SampleBatch]
     dead_letters: beam.PCollection[DeadLetter]
+    unusable_records: beam.PCollection[DeadLetter]
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -36,7 +39,7 @@ class SamplePoints(NamedOutputs):
 
     Input: ``PointBatch`` of ``ReadPoints`` or ``BatchPoints``. Output:
     ``SamplePointsResult``, one row per (point, record, band). Windows: those of the
-    points; each tile is read once in each. Dead letters: records and tiles that cannot
+    points; each tile is read once in each. Dead letters: tiles and records that cannot
     be read. Counters: those of its parts.
 
     Attributes:
@@ -65,5 +68,6 @@ class SamplePoints(NamedOutputs):
         sampled = nearest | "FallbackRing" >> FallbackRing(options=self.options)
         return SamplePointsResult(
             (sampled, plan.unmatched) | "Samples" >> beam.Flatten(),
-            (fetched.dead_letters, unusable) | "DeadLetters" >> beam.Flatten(),
+            fetched.dead_letters,
+            unusable,
         )
