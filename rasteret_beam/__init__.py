@@ -7,6 +7,7 @@ The transforms, in the order data flows: ``ReadPoints`` (or ``BatchPoints``),
 """
 
 from rasteret_beam.collection import CollectionQuery
+from rasteret_beam.collection.filters import Filters
 from rasteret_beam.elements import (
     DeadLetter,
     PointBatch,
@@ -24,7 +25,6 @@ from rasteret_beam.errors import (
     PointsError,
     RasteretBeamError,
 )
-from rasteret_beam.filters import Filters
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.points import PointColumns
 from rasteret_beam.storage import Store

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from rasteret_beam import collection, fetching, points, sampling, schema, windows
+from rasteret_beam import collection, fetching, points, sampling, schema
 from rasteret_beam.planning import PlanCounts, Planner
 
 if TYPE_CHECKING:
@@ -108,12 +108,12 @@ def _sampled(
 ) -> Iterator[SampleBatch]:
     seams: dict[TileBlockKey, list[SampleBatch]] = {}
     for batch in _nearest(blocks, options, store, letters):
-        whole, apart = windows.split_seams(batch, options)
+        whole, apart = sampling.split_seams(batch, options)
         yield whole
         for key, part in apart:
             seams.setdefault(key, []).append(part)
     for parts in seams.values():
-        yield from windows.merge(parts, options)
+        yield from sampling.merge(parts, options)
 
 
 def _nearest(

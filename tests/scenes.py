@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tifffile
 
-from rasteret_beam import indexing
-from rasteret_beam.collection import CollectionQuery
-from rasteret_beam.filters import Filters
+from rasteret_beam.collection import CollectionQuery, indexing
+from rasteret_beam.collection.filters import Filters
 from rasteret_beam.local import sample_points
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.points import PointColumns

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import AsList, TaggedOutput
 
-from rasteret_beam import indexing, naming
+from rasteret_beam.collection import indexing, naming
+from rasteret_beam.collection.indexing import IndexedFile
 from rasteret_beam.elements import DeadLetter
 from rasteret_beam.errors import RasteretBeamError
-from rasteret_beam.indexing import IndexedFile
 from rasteret_beam.storage import Store, redact
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs

@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from rasteret_beam import windows
+from rasteret_beam import sampling
 from rasteret_beam.elements import SampleBatch, TileBlockKey
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.transforms import _coders  # noqa: F401 -- registers the key's coder
@@ -65,7 +65,7 @@ class _SplitFn(beam.DoFn):
         self._options = options
 
     def process(self, batch: SampleBatch) -> Iterator[Any]:
-        whole, seams = windows.split_seams(batch, self._options)
+        whole, seams = sampling.split_seams(batch, self._options)
         yield whole
         for seam in seams:
             yield TaggedOutput(_SEAMS, seam)
@@ -78,4 +78,4 @@ class _MergeFn(beam.DoFn):
     def process(
         self, block: tuple[TileBlockKey, Iterable[SampleBatch]],
     ) -> Iterator[SampleBatch]:
-        return windows.merge(block[1], self._options)
+        return sampling.merge(block[1], self._options)

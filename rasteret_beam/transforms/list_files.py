@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import apache_beam as beam
 from apache_beam.pvalue import PBegin
 
-from rasteret_beam import indexing
+from rasteret_beam.collection import indexing
 from rasteret_beam.storage import Store
 
 

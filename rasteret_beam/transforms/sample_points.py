@@ -6,8 +6,8 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from rasteret_beam.collection import CollectionQuery
+from rasteret_beam.collection.filters import Filters
 from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch
-from rasteret_beam.filters import Filters
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._outputs import NamedOutputs

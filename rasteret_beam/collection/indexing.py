@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import shapely
 
-from rasteret_beam import naming, schema
+from rasteret_beam import schema
+from rasteret_beam.collection import naming
+from rasteret_beam.collection.footprint import footprint_of
 from rasteret_beam.errors import (
     CrsError,
     FetchError,
@@ -17,7 +19,6 @@ from rasteret_beam.errors import (
     RecordError,
     UnsupportedTiffError,
 )
-from rasteret_beam.footprint import footprint_of
 from rasteret_beam.grid import crs
 from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX
 from rasteret_beam.storage.files import RangeFile

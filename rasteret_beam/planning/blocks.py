@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rasteret_beam.elements import Asset, Grid
-    from rasteret_beam.locating import BatchPositions
     from rasteret_beam.options import SampleOptions
+    from rasteret_beam.planning.positions import BatchPositions
 
 
 class Selection(NamedTuple):

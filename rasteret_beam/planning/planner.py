@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rasteret_beam import schema
-from rasteret_beam.blocks import Selection, cut_blocks
 from rasteret_beam.elements import TileBlockKey
 from rasteret_beam.grid import crs
-from rasteret_beam.locating import BatchPositions
+from rasteret_beam.planning.blocks import Selection, cut_blocks
+from rasteret_beam.planning.positions import BatchPositions
 from rasteret_beam.schema import STATUS_CODES, Status
 
 if TYPE_CHECKING:

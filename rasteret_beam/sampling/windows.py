@@ -16,7 +16,7 @@ from rasteret_beam import schema
 from rasteret_beam.elements import PixelWindows, SampleBatch, TileBlockKey
 from rasteret_beam.grid.rings import rings, squared_distance, window_offsets
 from rasteret_beam.grid.tiling import block_shape, tile_numbers, tile_origin
-from rasteret_beam.nodata import is_nodata
+from rasteret_beam.sampling.nodata import is_nodata
 from rasteret_beam.schema import STATUS_CODES, Status
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rasteret_beam.elements import Grid
     from rasteret_beam.options import SampleOptions
-    from rasteret_beam.placing import PlacedPoints
+    from rasteret_beam.sampling.placing import PlacedPoints
 
 UNKNOWN, VALID, NODATA, OUTSIDE, FAILED = range(5)
 """States of a window's pixel: not seen yet, a value, nodata, off the image, unreadable."""

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from rasteret_beam import schema, windows
+from rasteret_beam import schema
 from rasteret_beam.elements import SampleBatch
 from rasteret_beam.grid.tiling import tile_origin
-from rasteret_beam.nodata import is_nodata
-from rasteret_beam.placing import PlacedPoints
+from rasteret_beam.sampling import windows
+from rasteret_beam.sampling.nodata import is_nodata
+from rasteret_beam.sampling.placing import PlacedPoints
 from rasteret_beam.schema import STATUS_CODES, Status
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from rasteret_beam import schema
-from rasteret_beam.band_metadata import BandMetadata, read_asset
-from rasteret_beam.bands import asset_keys
+from rasteret_beam.collection.band_metadata import BandMetadata, read_asset
+from rasteret_beam.collection.bands import asset_keys
+from rasteret_beam.collection.filters import Filters
 from rasteret_beam.elements import Asset, DeadLetter, Record, RecordInfo
 from rasteret_beam.errors import (
     BandMissingError,
@@ -22,7 +23,6 @@ from rasteret_beam.errors import (
     RasteretBeamError,
     RecordError,
 )
-from rasteret_beam.filters import Filters
 from rasteret_beam.grid import crs
 from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX, Status
 from rasteret_beam.storage import Store, redact
