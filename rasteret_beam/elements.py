@@ -130,7 +130,8 @@ class Asset:
         bands: Names of the wanted bands.
         samples: For each band, the index of its sample inside a decoded tile.
         tile_offsets: int64, shape (n_tiles,), row-major; bytes from the file's start.
-        tile_byte_counts: int64, shape (n_tiles,); 0 marks a sparse tile.
+        tile_byte_counts: int64, shape (n_tiles,); 0 marks a sparse tile, -1 one that
+            the file's table does not reach.
     """
 
     href: str
@@ -169,7 +170,8 @@ class Record:
         info: What sample rows say of the record.
         bbox: (xmin, ymin, xmax, ymax) in degrees, EPSG:4326, closed.
         assets: The files to read.
-        missing: (band, code) of wanted bands that cannot be read, in band order.
+        missing: (band, code) of wanted bands that cannot be read, in band order:
+            BAND_MISSING where there is no metadata, UNSUPPORTED where it is unusable.
     """
 
     info: RecordInfo

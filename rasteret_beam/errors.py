@@ -61,6 +61,10 @@ class RecordError(RasteretBeamError, ValueError):
     code = "INVALID_RECORD"
 
 
+class NotIndexedError(RecordError):
+    """One record has a band's file without its header metadata, or the other way round."""
+
+
 class MalformedTiffError(RasteretBeamError, ValueError):
     """The bytes break the TIFF or GeoTIFF specification."""
 

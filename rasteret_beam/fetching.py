@@ -217,6 +217,8 @@ def _read(
 
 def _implausible(tile: StoredTile, layout: TileLayout) -> DecodeError | None:
     """A byte count far beyond the pixels is a lie, and must not be asked for."""
+    if tile.length < 0:
+        return DecodeError("the tile table ends before this tile")
     limit = _PLAUSIBLE_FACTOR * layout.decoded_bytes + _PLAUSIBLE_SLACK_BYTES
     if tile.length <= limit:
         return None

@@ -105,7 +105,7 @@ def to_points(
         found_crs = None
     else:
         x, y, broken = _from_geometry(rows, geometry)
-        found_crs = _metadata_crs(schema, geometry)
+        found_crs = None if columns.crs is not None else _metadata_crs(schema, geometry)
         keep = [name for name in schema.names if name != geometry]
         rows = rows.select(keep)
     points = pa.RecordBatch.from_arrays(
@@ -236,7 +236,8 @@ def _from_wkb(column: pa.Array) -> tuple[np.ndarray, np.ndarray, list[tuple[int,
     shapes = shapely.from_wkb(blobs, on_invalid="ignore")
     is_point = shapely.get_type_id(shapes) == _POINT_TYPE
     x, y = np.full(len(blobs), np.nan), np.full(len(blobs), np.nan)
-    x[is_point], y[is_point] = shapely.get_x(shapes[is_point]), shapely.get_y(shapes[is_point])
+    there = is_point & ~shapely.is_empty(shapes)
+    x[there], y[there] = shapely.get_x(shapes[there]), shapely.get_y(shapes[there])
     wrong = np.flatnonzero(~is_point & np.array([blob is not None for blob in blobs], bool))
     broken = []
     for row in wrong:
@@ -266,6 +267,7 @@ def _metadata_crs(schema: pa.Schema, geometry: str) -> str | None:
     """The CRS that metadata gives a geometry column, normalised; None where none does."""
     column = _geo_metadata(schema).get("columns", {}).get(geometry)
     if isinstance(column, dict):
+        _check_edges(geometry, column)
         # GeoParquet 1.1: no "crs" means OGC:CRS84, null means unknown.
         found = column.get("crs", crs.LONLAT)
         return None if found is None else crs.normalise_any(found)
@@ -274,10 +276,21 @@ def _metadata_crs(schema: pa.Schema, geometry: str) -> str | None:
     if raw is None and isinstance(field.type, pa.ExtensionType):
         raw = field.type.__arrow_ext_serialize__()
     try:
-        found = json.loads(raw or b"{}").get("crs")
-    except (ValueError, AttributeError):
-        found = None
-    return None if found is None else crs.normalise_any(found)
+        found = json.loads(raw or b"{}")
+    except ValueError:
+        found = {}
+    if not isinstance(found, dict) or found.get("crs") is None:
+        return None
+    _check_edges(geometry, found)
+    return crs.normalise_any(found["crs"])
+
+
+def _check_edges(geometry: str, metadata: dict[str, Any]) -> None:
+    """A CRS is taken from the metadata of planar geometries only, as in rasteret."""
+    edges = metadata.get("edges") or "planar"
+    if edges != "planar":
+        msg = f"Geometry column {geometry!r} has {edges} edges, not planar: give points_crs"
+        raise PointsError(msg)
 
 
 def _points_crs(columns: PointColumns, found: str | None, source: str) -> str | None:

@@ -102,12 +102,14 @@ def read_asset(
         # The whole file's table, not yet cut to this band's plane.
         plane = slice(sample * n_tiles, (sample + 1) * n_tiles)
         offsets, counts = offsets[plane], counts[plane]
-    if len(offsets) != n_tiles:
+    if len(offsets) > n_tiles:
         msg = f"{len(offsets)} tile_offsets for an image of {n_tiles} tiles"
         raise RecordError(msg)
     if (offsets < 0).any() or (counts < 0).any():
         msg = f"A tile offset or byte count below 0: {min(offsets.min(), counts.min())}"
         raise RecordError(msg)
+    beyond = (0, n_tiles - len(offsets))
+    offsets, counts = np.pad(offsets, beyond), np.pad(counts, beyond, constant_values=-1)
     if planar:
         return Asset(href, sample, grid, layout, (band,), (0,), offsets, counts)
     return Asset(href, 0, grid, layout, (band,), (sample,), offsets, counts)

@@ -20,6 +20,7 @@ from rasteret_beam.errors import (
     BandNotFoundError,
     CollectionError,
     FetchError,
+    NotIndexedError,
     RasteretBeamError,
     RecordError,
 )
@@ -223,7 +224,7 @@ class _Rows:
                 asset = self._asset(row, band, collection, record_crs)
             except RasteretBeamError as error:
                 letters.append(_dead_letter(record_id, [band], error))
-                absent = isinstance(error, BandMissingError)
+                absent = isinstance(error, (BandMissingError, NotIndexedError))
                 code = Status.BAND_MISSING if absent else Status.UNSUPPORTED
                 missing.append((band, code.value))
                 continue
@@ -264,12 +265,15 @@ class _Rows:
             msg = f"Could not resolve band {band!r}. Tried asset keys: {keys}; there are none"
             raise BandMissingError(msg)
         href = _href(assets.get(key)) if key is not None else None
+        if key is None:
+            msg = f"Band {band!r} has metadata but no asset; tried {keys}"
+            raise NotIndexedError(msg)
         if href is None:
             msg = f"Band {band!r} has no href: asset {key!r} is {assets.get(key)!r}"
             raise RecordError(msg)
         if metadata is None:
             msg = f"Band {band!r} has no header metadata (its {band}{METADATA_SUFFIX} is null)"
-            raise RecordError(msg)
+            raise NotIndexedError(msg)
         asset = assets[key]
         band_index = asset.get("band_index") if isinstance(asset, dict) else None
         tiff = self._value(at + TIFF_SUFFIX, row) or {}

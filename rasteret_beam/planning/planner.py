@@ -18,7 +18,7 @@ from rasteret_beam.planning.positions import BatchPositions
 from rasteret_beam.schema import STATUS_CODES, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from rasteret_beam.elements import Grid, PointBatch, Record, SampleBatch, TilePoints
     from rasteret_beam.options import SampleOptions
@@ -56,6 +56,15 @@ class Plan(NamedTuple):
     tiles: list[tuple[TileBlockKey, TilePoints]]
     unmatched: list[SampleBatch]
     counts: PlanCounts
+
+
+class _Loss(NamedTuple):
+    """Points that a band of a record would serve, if it could be read."""
+
+    record: Record
+    band: str
+    code: str
+    points: np.ndarray
 
 
 class Planner:
@@ -100,7 +109,7 @@ class Planner:
         schema.check_collisions(batch.points.schema, self._options)
         work = BatchPositions(batch)
         candidates = self._candidates(work)
-        selections = self._select(candidates, work.n_points)
+        selections, losses = self._select(candidates, work.n_points)
         tiles: list[tuple[TileBlockKey, TilePoints]] = []
         planned = np.zeros(work.n_points, bool)
         for (grid, group), members in self._by_grid(selections).items():
@@ -109,7 +118,7 @@ class Planner:
                 key = TileBlockKey(digest, group, block.row, block.col)
                 tiles.append((key, block.element))
                 planned[block.points] = True
-        statuses = self._statuses(work, candidates, planned)
+        statuses = self._statuses(work, candidates, losses, planned)
         counts = PlanCounts(
             work.n_points,
             int((~work.valid).sum()),
@@ -143,47 +152,68 @@ class Planner:
             groups.setdefault((grid, group), []).append(selection)
         return groups
 
-    def _select(self, candidates: dict[int, np.ndarray], n_points: int) -> list[Selection]:
+    def _select(
+        self, candidates: dict[int, np.ndarray], n_points: int,
+    ) -> tuple[list[Selection], list[_Loss]]:
+        """Which points each asset serves, and those it would if it could be read."""
         if self._options.match == "latest":
-            return list(self._select_latest(candidates, n_points))
-        return [
-            Selection(self._records[number], asset, tuple(range(len(asset.bands))), points)
-            for number, points in candidates.items()
-            for asset in self._records[number].assets
-        ]
+            return self._select_latest(candidates, n_points)
+        selections, losses = [], []
+        for number, points in candidates.items():
+            record = self._records[number]
+            selections += [
+                Selection(record, asset, tuple(range(len(asset.bands))), points)
+                for asset in record.assets
+            ]
+            losses += [_Loss(record, band, code, points) for band, code in record.missing]
+        return selections, losses
 
     def _select_latest(
         self, candidates: dict[int, np.ndarray], n_points: int,
-    ) -> Iterator[Selection]:
-        """The newest record by band, from bbox and metadata alone (rasteret's rule)."""
+    ) -> tuple[list[Selection], list[_Loss]]:
+        """The newest record by band, from bbox and metadata alone (rasteret's rule).
+
+        A band whose metadata is unusable wins all the same, and gives no sample: an
+        older value must not pass for the latest.
+        """
+        selections, losses = [], []
         open_points = {band: np.ones(n_points, bool) for band in self._options.bands}
+
+        def win(band: str, points: np.ndarray) -> np.ndarray:
+            won = points[open_points[band][points]]
+            open_points[band][won] = False
+            return won
+
         for number in self._newest_first:
             if number not in candidates:
                 continue
-            points = candidates[number]
-            for asset in self._records[number].assets:
+            record, points = self._records[number], candidates[number]
+            for band, code in record.missing:
+                if code == Status.UNSUPPORTED.value:
+                    losses.append(_Loss(record, band, code, win(band, points)))
+            for asset in record.assets:
                 for at, band in enumerate(asset.bands):
-                    won = points[open_points[band][points]]
-                    open_points[band][won] = False
+                    won = win(band, points)
                     if len(won):
-                        yield Selection(self._records[number], asset, (at,), won)
+                        selections.append(Selection(record, asset, (at,), won))
+        return selections, losses
 
     def _statuses(
-        self, work: BatchPositions, candidates: dict[int, np.ndarray], planned: np.ndarray,
+        self,
+        work: BatchPositions,
+        candidates: dict[int, np.ndarray],
+        losses: list[_Loss],
+        planned: np.ndarray,
     ) -> list[SampleBatch]:
         """Rows of points without a sample; always one batch, for its schema."""
         batches = [work.rows(self._options, np.zeros(0, np.int64), np.zeros(0, np.int8))]
         if not self._options.with_status:
             return batches
         told = planned.copy()
-        for number, points in candidates.items():
-            record = self._records[number]
-            if self._options.match == "latest":
-                continue
-            for band, code in record.missing:
-                status = np.full(len(points), STATUS_CODES[code], np.int8)
-                batches.append(work.rows(self._options, points, status, record, band))
-                told[points] = True
+        for record, band, code, points in losses:
+            status = np.full(len(points), STATUS_CODES[code], np.int8)
+            batches.append(work.rows(self._options, points, status, record, band))
+            told[points] = True
         status = np.full(work.n_points, STATUS_CODES[Status.NO_RECORD.value], np.int8)
         for points in candidates.values():
             status[points] = STATUS_CODES[Status.OUT_OF_EXTENT.value]
