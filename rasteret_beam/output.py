@@ -57,7 +57,6 @@ class SampleWriter:
         self._held: list[pa.RecordBatch] = []
         self._n_held, self.n_rows = 0, 0
         self._writer: Any = None
-        self._bounds = [np.inf, np.inf, -np.inf, -np.inf]
 
     def write(self, batch: SampleBatch) -> None:
         """Takes a batch; rows reach the file when a row group is full."""
@@ -73,8 +72,6 @@ class SampleWriter:
         """Writes what is left, and the file's end."""
         if self._held or self._writer is None:
             self._flush()
-        if self._format == "geoparquet" and self._writer is not None:
-            self._writer.add_key_value_metadata({"geo": self._geo_metadata()})
         if self._writer is not None:
             self._writer.close()
 
@@ -93,6 +90,8 @@ class SampleWriter:
             self._writer.write_table(table.slice(start, ROW_GROUP_ROWS))
 
     def _open(self, found: pa.Schema) -> Any:  # noqa: ANN401 -- two kinds of writer
+        if self._format == "geoparquet":
+            found = found.with_metadata({"geo": _geo_metadata()})
         self._writer_schema = found
         if self._format == "csv":
             return pacsv.CSVWriter(self._file, found)
@@ -100,7 +99,8 @@ class SampleWriter:
             self._file, found, compression="zstd", compression_level=_COMPRESSION_LEVEL,
         )
 
-    def _with_geometry(self, samples: pa.RecordBatch, source: str | None) -> pa.RecordBatch:
+    @staticmethod
+    def _with_geometry(samples: pa.RecordBatch, source: str | None) -> pa.RecordBatch:
         """Adds the points as WKB in longitude and latitude, with their bbox.
 
         A point has no geometry where its coordinates are each raster's own, or of
@@ -117,11 +117,6 @@ class SampleWriter:
             lon, lat = crs.transform(source, crs.LONLAT, x, y)
         present = np.isfinite(lon) & np.isfinite(lat)
         lon, lat = np.where(present, lon, np.nan), np.where(present, lat, np.nan)
-        if present.any():
-            low, high = self._bounds[:2], self._bounds[2:]
-            low = [min(low[0], lon[present].min()), min(low[1], lat[present].min())]
-            high = [max(high[0], lon[present].max()), max(high[1], lat[present].max())]
-            self._bounds = [float(v) for v in (*low, *high)]
         wkb = pa.array(shapely.to_wkb(shapely.points(lon, lat)), pa.binary(), mask=~present)
         sides = [pa.array(v) for v in (lon, lat, lon, lat)]
         bbox = pa.StructArray.from_arrays(
@@ -130,19 +125,18 @@ class SampleWriter:
         added = samples.append_column(_GEOMETRY, wkb)
         return added.append_column(_GEOMETRY_BBOX, bbox)
 
-    def _geo_metadata(self) -> str:
-        """GeoParquet 1.1 file metadata."""
-        sides = [field.name for field in schema.BBOX]
-        column: dict[str, Any] = {
-            "encoding": "WKB",
-            "geometry_types": ["Point"],
-            "crs": crs.to_projjson("OGC:CRS84"),
-            "covering": {"bbox": {side: [_GEOMETRY_BBOX, side] for side in sides}},
-        }
-        if np.isfinite(self._bounds).all():
-            column["bbox"] = self._bounds
-        geo = {"version": "1.1.0", "primary_column": _GEOMETRY, "columns": {_GEOMETRY: column}}
-        return json.dumps(geo)
+
+def _geo_metadata() -> str:
+    """GeoParquet 1.1 file metadata."""
+    sides = [field.name for field in schema.BBOX]
+    column = {
+        "encoding": "WKB",
+        "geometry_types": ["Point"],
+        "crs": crs.to_projjson("OGC:CRS84"),
+        "covering": {"bbox": {side: [_GEOMETRY_BBOX, side] for side in sides}},
+    }
+    geo = {"version": "1.1.0", "primary_column": _GEOMETRY, "columns": {_GEOMETRY: column}}
+    return json.dumps(geo)
 
 
 def _as_table(batches: list[pa.RecordBatch]) -> pa.Table:

@@ -156,9 +156,9 @@ def test_rule_3_6_the_nearest_of_a_ring_is_taken(tmp_path):
 
 
 def test_rule_3_6_distance_is_to_the_pixels_rectangle_not_to_its_centre(tmp_path):
-    # From (20.95, 20.5) to the pixel right of it: 0.5; to the one below right: 0.5025.
+    # To the rectangles 0.53 and 0.48, to the centres 1.11 and 1.14.
     pixels = with_pixels({(0, 1): 22, (1, -1): 11})
-    row = row_at(tmp_path, scene(pixels), at(20.95, 20.3), max_distance_pixels=1)
+    row = row_at(tmp_path, scene(pixels), at(20.9, 20.47), max_distance_pixels=1)
     assert row["value"] == 11.0
 
 

@@ -1,0 +1,241 @@
+"""Both commands as a user gives them: flags in, files and an exit code out."""
+
+import datetime as dt
+import json
+import pathlib
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+from scenes import Scene, grid_points, ramp, write_scene
+
+SCENE = Scene(name="s2_20240512", pixels=ramp(48, 48, bands=2), nodata="0")
+RASTERET = pa.schema(
+    [
+        pa.field("point_index", pa.int64(), nullable=False),
+        pa.field("point_x", pa.float64(), nullable=False),
+        pa.field("point_y", pa.float64(), nullable=False),
+        pa.field("point_crs", pa.int32()),
+        pa.field("record_id", pa.string(), nullable=False),
+        pa.field("datetime", pa.timestamp("us")),
+        pa.field("collection", pa.string(), nullable=False),
+        pa.field("band", pa.string(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("raster_crs", pa.int32()),
+    ],
+)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A scene, points inside and outside of it, and room for more."""
+    (tmp_path / "scenes").mkdir()
+    write_scene(tmp_path / "scenes", SCENE)
+    columns = grid_points(SCENE, [(1, 2), (20, 30), (47, 47)])
+    columns["x"].append(0.0)
+    columns["y"].append(0.0)
+    columns["plot"] = ["a", "b", "c", "outside"]
+    pq.write_table(pa.table(columns), tmp_path / "points.parquet")
+    return tmp_path
+
+
+@pytest.fixture
+def collection(place, build):
+    assert build("--inputs", place / "scenes/*.tif", "--output", place / "collection") == 0
+    return place / "collection"
+
+
+def _flags(place, **more):
+    flags = {
+        "collection": place / "collection", "points": place / "points.parquet", "bands": "B1,B2",
+        "output": place / "samples", "points_crs": "EPSG:32631", **more,
+    }  # fmt: skip
+    return [word for name, value in flags.items() if value for word in (f"--{name}", value)]
+
+
+@pytest.mark.usefixtures("collection")
+def test_omit_gives_rasterets_columns_and_then_the_users(place, sample):
+    assert sample(*_flags(place, unmatched="omit")) == 0
+    table = pq.read_table(place / "samples")
+    users = [("x", pa.float64()), ("y", pa.float64()), ("plot", pa.string())]
+    assert table.schema.equals(pa.schema([*RASTERET, *users]))
+    assert sorted(table["value"].to_pylist()) == [102.0, 2030.0, 4747.0, 10102.0, 12030.0, 14747.0]
+
+
+@pytest.mark.usefixtures("collection")
+def test_every_point_has_a_row_and_a_status_by_default(place, sample):
+    assert sample(*_flags(place)) == 0
+    rows = pq.read_table(place / "samples").to_pylist()
+    assert {row["point_index"] for row in rows} == {0, 1, 2, 3}
+    assert {(row["plot"], row["status"]) for row in rows} == {
+        ("a", "OK"), ("b", "OK"), ("c", "OK"), ("outside", "NO_RECORD"),
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("collection")
+@pytest.mark.parametrize("output_format", ["parquet", "geoparquet", "csv"])
+def test_every_format_holds_the_same_values(place, sample, output_format):
+    assert sample(*_flags(place, output_format=output_format, unmatched="omit")) == 0
+    (path,) = (place / "samples").iterdir()
+    table = pacsv.read_csv(path) if output_format == "csv" else pq.read_table(path)
+    assert sorted(table["value"].to_pylist()) == [102.0, 2030.0, 4747.0, 10102.0, 12030.0, 14747.0]
+    assert (b"geo" in (table.schema.metadata or {})) == (output_format == "geoparquet")
+
+
+@pytest.mark.usefixtures("collection")
+def test_a_rerun_replaces_what_the_run_before_left(place, sample):
+    assert sample(*_flags(place)) == 0
+    stale = place / "samples" / "samples-00001-of-00002.parquet"
+    stale.write_bytes(b"of an earlier run with more shards")
+    assert sample(*_flags(place)) == 0
+    names = sorted(path.name for path in (place / "samples").iterdir())
+    assert names == ["samples-00000-of-00001.parquet"]
+
+
+@pytest.mark.usefixtures("collection")
+def test_no_points_give_a_file_with_the_whole_schema(place, sample):
+    empty = pq.read_table(place / "points.parquet").slice(0, 0)
+    pq.write_table(empty, place / "points.parquet")
+    assert sample(*_flags(place, unmatched="omit")) == 0
+    table = pq.read_table(place / "samples")
+    assert (table.num_rows, table.column_names[-1]) == (0, "plot")
+
+
+@pytest.mark.usefixtures("collection")
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"points_crs": None}, "the points' CRS is not in the file's metadata"),
+        ({"points_crs": "EPSG:99999"}, "'EPSG:99999' is no coordinate reference system"),
+        ({"bands": "B9"}, "Band(s) not found: ['B9']. Available bands: ['B1', 'B2']"),
+        ({"bands": None}, "--bands is required"),
+        ({"match": "oldest"}, "match must be either 'all' or 'latest', got 'oldest'"),
+        ({"max_distance_pixels": "-1"}, "max_distance_pixels must be >= 0"),
+        ({"return_neighbourhood": "always"}, "max_distance_pixels must be > 0"),
+        ({"date_range": "2024"}, "--date_range is '2024', expected start/end"),
+        ({"date_range": "2025-01-01/2024-01-01"}, "Invalid date range"),
+        ({"bbox": "1,2,3"}, "--bbox is '1,2,3', expected xmin,ymin,xmax,ymax"),
+        ({"cloud_cover_lt": "20"}, "Collection has no cloud cover data"),
+        ({"where": "import os"}, "where='import os' is no condition"),
+        ({"where": "nothing == 1"}, "names column 'nothing'"),
+        ({"output_format": "xlsx"}, "output_format must be one of"),
+        ({"error_threshold": "2"}, "--error_threshold is 2.0, expected 0 to 1"),
+        ({"x_column": "x"}, "give both or none"),
+        ({"geometry_column": "shape"}, "geometry_column='shape' not found"),
+        ({"points": "gone.parquet"}, "gone.parquet"),
+        ({"collection": "gone"}, "Parquet not found at gone"),
+        ({"band": "B1"}, "Unknown option(s): --band B1"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_in_one_line(place, sample, capsys, wrong, message):
+    assert sample(*_flags(place, **wrong)) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+
+
+@pytest.mark.usefixtures("collection")
+def test_a_tile_that_cannot_be_read_fails_the_run_above_the_threshold(place, sample, capsys):
+    path = place / "scenes" / "s2_20240512.tif"
+    table = pq.read_table(place / "collection")
+    metadata = table["B1_metadata"][0].as_py()
+    data = bytearray(path.read_bytes())
+    start = metadata["tile_offsets"][0]
+    data[start : start + 40] = bytes(40)
+    path.write_bytes(bytes(data))
+    flags = _flags(place, dead_letters=place / "letters")
+    assert sample(*flags) == 1
+    assert "1 of 6 tiles failed (16.67 %)" in capsys.readouterr().err
+    (letters,) = (place / "letters").iterdir()
+    (letter,) = [json.loads(line) for line in letters.read_text().splitlines()]
+    assert (letter["stage"], letter["code"]) == ("FetchTiles", "DECODE_ERROR")
+    assert json.loads(letter["element"])["tile"] == 0
+    rows = pq.read_table(place / "samples").to_pylist()
+    assert [r["status"] for r in rows if r["value"] is None and r["band"]] == ["DECODE_ERROR"]
+    assert sample(*flags, "--error_threshold", "0.5") == 0
+
+
+def test_a_rerun_without_failures_takes_the_old_dead_letters_away(place, sample, collection):
+    (place / "letters").mkdir()
+    (place / "letters" / "dead-letters-00000-of-00001.jsonl").write_text("{}\n")
+    assert sample(*_flags(place, dead_letters=place / "letters")) == 0
+    assert list((place / "letters").iterdir()) == []
+    assert collection.is_dir()
+
+
+@pytest.mark.usefixtures("collection")
+def test_the_summary_accounts_for_every_point(place, sample, capsys):
+    assert sample(*_flags(place)) == 0
+    told = capsys.readouterr().err
+    assert "Points    4 read, 3 sampled, 1 unmatched, 0 invalid" in told
+    assert "Tiles     6 planned, 6 read" in told
+    assert "Rows      7 written" in told
+
+
+def test_one_bad_file_is_a_dead_letter_not_the_end(place, build):
+    (place / "scenes" / "broken.tif").write_bytes(b"no TIFF")
+    flags = ["--inputs", place / "scenes/*.tif", "--output", place / "collection"]
+    assert build(*flags, "--dead_letters", place / "letters") == 1
+    assert build(*flags, "--error_threshold", "0.5") == 0
+    assert pq.read_table(place / "collection")["id"].to_pylist() == ["s2_20240512"]
+    (letters,) = (place / "letters").iterdir()
+    assert "broken.tif" in letters.read_text()
+
+
+def test_inputs_can_be_a_list_of_paths(place, build):
+    listed = place / "list.txt"
+    path = place / "scenes" / "s2_20240512.tif"
+    listed.write_text(f"# a comment\n\n{path}\n{path}\n")
+    assert build("--inputs", listed, "--output", place / "collection") == 0
+    assert pq.read_table(place / "collection").num_rows == 1
+
+
+def test_a_datetime_pattern_dates_and_partitions(place, build):
+    flags = ["--inputs", place / "scenes", "--output", place / "collection"]
+    assert build(*flags, "--datetime_pattern", r"_(\d{8})") == 0
+    assert (place / "collection/year=2024/month=5/part-0.parquet").is_file()
+    table = pq.read_table(place / "collection")
+    assert table["datetime"].to_pylist() == [dt.datetime(2024, 5, 12)]  # noqa: DTZ001 -- naive UTC
+
+
+def test_a_rebuild_replaces_the_collection(place, build):
+    flags = ["--inputs", place / "scenes", "--output", place / "collection"]
+    assert build(*flags, "--datetime_pattern", r"_(\d{8})") == 0
+    assert build(*flags) == 0
+    found = [p for p in (place / "collection").rglob("*.parquet") if p.is_file()]
+    assert found == [place / "collection" / "part-0.parquet"]
+
+
+def test_bands_are_named_by_sample(place, build):
+    flags = ["--inputs", place / "scenes", "--output", place / "collection"]
+    assert build(*flags, "--bands", "nir=1,red=0") == 0
+    table = pq.read_table(place / "collection")
+    assert table["assets"][0].as_py()["nir"]["band_index"] == 1
+    assert build(*flags, "--bands", "nir=7", "--error_threshold", "1") == 0
+    assert build(*flags, "--bands", "nir") == 2
+
+
+def test_files_of_one_name_get_ids_that_tell_them_apart(place, build):
+    for folder in ("2023", "2024"):
+        (place / "scenes" / folder).mkdir()
+        source = place / "scenes" / "s2_20240512.tif"
+        (place / "scenes" / folder / "B04.tif").write_bytes(source.read_bytes())
+    assert build("--inputs", place / "scenes", "--output", place / "collection") == 0
+    ids = pq.read_table(place / "collection")["id"].to_pylist()
+    assert sorted(ids) == ["2023/B04", "2024/B04", "s2_20240512"]
+
+
+def test_help_lists_the_flags_of_the_pipeline(sample, capsys):
+    with pytest.raises(SystemExit) as stop:
+        sample("--help")
+    assert stop.value.code == 0
+    told = capsys.readouterr().out
+    assert all(flag in told for flag in ("--points_crs", "--unmatched", "--where"))
+
+
+def test_hrefs_of_local_files_are_whole_paths(place, build, monkeypatch):
+    monkeypatch.chdir(place)
+    assert build("--inputs", "scenes/*.tif", "--output", "collection") == 0
+    asset = pq.read_table("collection")["assets"][0].as_py()["B1"]
+    assert pathlib.Path(asset["href"]).is_absolute()
