@@ -89,7 +89,8 @@ def to_points(
         PointsError: No columns that hold points, no CRS, or a reserved column name.
     """
     schema = rows.schema
-    reserved = [name for name in POINT_COLUMNS if name in schema.names]
+    geometry = _geometry_field(schema, columns)
+    reserved = [name for name in POINT_COLUMNS if name in schema.names and name != geometry]
     if reserved:
         msg = (
             f"Input metadata columns collide with Rasteret output columns: {reserved}; "
@@ -99,7 +100,6 @@ def to_points(
     index = first_index
     if isinstance(index, int):
         index = np.arange(index, index + rows.num_rows, dtype=np.int64)
-    geometry = _geometry_field(schema, columns)
     if geometry is None:
         x, y, broken = _from_columns(rows, *_coordinate_columns(schema, columns))
         found_crs = None
