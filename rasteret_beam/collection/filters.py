@@ -76,11 +76,13 @@ class Filters:
         if self.bbox is not None:
             _check_bbox(self.bbox)
         cloud = self.cloud_cover_lt
-        if cloud is not None and not 0 <= cloud <= 100:  # noqa: PLR2004 -- percent
-            msg = f"Invalid cloud_cover_lt={cloud}: must be between 0 and 100."
+        is_number = isinstance(cloud, (int, float)) and not isinstance(cloud, bool)
+        if cloud is not None and not (is_number and 0 <= cloud <= 100):  # noqa: PLR2004 -- percent
+            msg = f"Invalid cloud_cover_lt={cloud!r}: must be between 0 and 100."
             raise OptionError(msg)
+        names = self.split if isinstance(self.split, (str, list, tuple)) else ()
         if self.split is not None and (
-            not self.split or not all(isinstance(name, str) for name in self.split)
+            not names or not all(isinstance(name, str) for name in names)
         ):
             msg = (
                 "Invalid split filter. Use a split name or sequence of split names; "
@@ -104,8 +106,11 @@ class Filters:
         if self.bbox is not None:
             terms.append(_overlaps(schema, self.bbox))
         if self.geometries is not None:
-            boxes = [_overlaps(schema, _bounds(geometry)) for geometry in self.geometries]
-            terms.append(_any_of(boxes))
+            # One term a geometry overflows Arrow's stack in the thousands: the scan gets
+            # their common bbox, and `overlaps_any` looks at each.
+            boxes = self.boxes()
+            common = [*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0)]
+            terms.append(_overlaps(schema, common))
         if self.cloud_cover_lt is not None:
             _column(schema, "eo:cloud_cover", "Collection has no cloud cover data")
             terms.append(pc.field("eo:cloud_cover") < self.cloud_cover_lt)
@@ -125,6 +130,24 @@ class Filters:
         for term in terms[1:]:
             condition &= term
         return condition
+
+    def boxes(self) -> np.ndarray:
+        """Gives the bboxes of the geometries, float64, shape (n, 4).
+
+        Raises:
+            OptionError: No geometry, or what is none.
+        """
+        if not self.geometries:
+            msg = "geometries is empty; expected WKB, GeoJSON geometries or shapely objects"
+            raise OptionError(msg)
+        return np.array([_bounds(geometry) for geometry in self.geometries], np.float64)
+
+
+def overlaps_any(bbox: Sequence[float], boxes: np.ndarray) -> bool:
+    """Tells whether a bbox overlaps one of many, touching included."""
+    xmin, ymin, xmax, ymax = bbox
+    x = (boxes[:, 2] >= xmin) & (boxes[:, 0] <= xmax)
+    return bool((x & (boxes[:, 3] >= ymin) & (boxes[:, 1] <= ymax)).any())
 
 
 def parse_instant(text: str) -> dt.datetime:
@@ -333,16 +356,6 @@ def _bounds(geometry: Any) -> tuple[float, float, float, float]:  # noqa: ANN401
         msg = f"geometries: {geometry!r:.80} is no WKB, GeoJSON geometry or shapely object"
         raise OptionError(msg) from error
     return xmin, ymin, xmax, ymax
-
-
-def _any_of(terms: list[pc.Expression]) -> pc.Expression:
-    """OR as a balanced tree: a chain of thousands of terms overflows the C++ stack."""
-    if not terms:
-        return pc.scalar(False)  # noqa: FBT003 -- a literal
-    while len(terms) > 1:
-        pairs = [terms[i : i + 2] for i in range(0, len(terms), 2)]
-        terms = [pair[0] | pair[1] if len(pair) > 1 else pair[0] for pair in pairs]
-    return terms[0]
 
 
 def _column(schema: pa.Schema, name: str, complaint: str) -> pa.Field:

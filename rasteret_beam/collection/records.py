@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from rasteret_beam import schema
 from rasteret_beam.collection.band_metadata import BandMetadata, read_asset
 from rasteret_beam.collection.bands import asset_keys
-from rasteret_beam.collection.filters import Filters
+from rasteret_beam.collection.filters import Filters, overlaps_any
 from rasteret_beam.elements import Asset, DeadLetter, Record, RecordInfo
 from rasteret_beam.errors import (
     BandMissingError,
@@ -37,12 +38,9 @@ STAGE = "ReadCollection"
 
 _BATCH_ROWS = 1024
 _RECORD_BITS = 40
+_UTC = (None, "UTC", "Etc/UTC", "+00:00")
 _CRS_COLUMNS = ("proj:code", "proj:epsg", "crs", "proj:wkt2", "proj:projjson")
 _ALTERNATES = ("s3", "aws", "https", "http", "cloudfront")
-# Types are given: a folder of records without a date has none to infer.
-_PARTITIONING = ds.partitioning(
-    pa.schema([("year", pa.int32()), ("month", pa.int32())]), flavor="hive",
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,10 +69,12 @@ class Fragment(NamedTuple):
     Attributes:
         uri: The file.
         number: Its place in the collection's scan order (sorted by path).
+        data_source: Whose band names the collection uses, or "".
     """
 
     uri: str
     number: int
+    data_source: str
 
 
 def list_fragments(query: CollectionQuery) -> list[Fragment]:
@@ -95,8 +95,10 @@ def list_fragments(query: CollectionQuery) -> list[Fragment]:
     if not uris:
         msg = f"Parquet not found at {redact(query.uri)}: no *.parquet file below it"
         raise CollectionError(msg)
-    _check_schema(_open(store, uris[0]).schema, query)
-    return [Fragment(uri, number) for number, uri in enumerate(uris)]
+    first = _open(store, uris[0])
+    _check_schema(first.schema, query)
+    source = query.data_source or _declared_source(first)
+    return [Fragment(uri, number, source) for number, uri in enumerate(uris)]
 
 
 def read_fragment(
@@ -123,21 +125,23 @@ def read_fragment(
         *(band + METADATA_SUFFIX for band in bands), *(band + TIFF_SUFFIX for band in bands),
     ]  # fmt: skip
     columns = [name for name in dict.fromkeys(wanted) if name in names and name != "geometry"]
-    default_source = query.data_source or _declared_source(dataset.schema)
     scanner = dataset.scanner(
         columns=columns,
         filter=query.filters.expression(dataset.schema),
         batch_size=_BATCH_ROWS,
         use_threads=False,
     )
+    boxes = None if query.filters.geometries is None else query.filters.boxes()
     row_number = 0
     try:
         for batch in scanner.to_batches():
-            rows = _Rows(batch, query, default_source)
+            rows = _Rows(batch, query, fragment.data_source)
             for row in range(batch.num_rows):
                 ordinal = (fragment.number << _RECORD_BITS) + row_number
                 row_number += 1
-                yield rows.record(row, ordinal)
+                record, letters = rows.record(row, ordinal)
+                if record is None or boxes is None or overlaps_any(record.bbox, boxes):
+                    yield record, letters
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, RasteretBeamError):
             raise
@@ -158,9 +162,14 @@ def _is_data_file(folder: str, uri: str) -> bool:
 
 def _open(store: Store, uri: str) -> ds.Dataset:
     filesystem, path = arrow_filesystem(store, uri)
+    # Types are given: a folder of records without a date has none to infer.
+    keys = [part.split("=", 1) for part in path.split("/")[:-1] if "=" in part]
+    numbers = {"year", "month", *(name for name, value in keys if value.isdigit())}
+    types = [(name, pa.int32() if name in numbers else pa.string()) for name, _ in keys]
+    partitioning = ds.partitioning(pa.schema(dict(types).items()), flavor="hive")
     try:
         return ds.dataset(
-            [path], filesystem=filesystem, format="parquet", partitioning=_PARTITIONING,
+            [path], filesystem=filesystem, format="parquet", partitioning=partitioning,
         )
     except (pa.ArrowException, OSError, FetchError) as error:
         msg = f"{redact(uri)}: cannot be read as Parquet: {error}"
@@ -181,6 +190,10 @@ def _check_schema(found: pa.Schema, query: CollectionQuery) -> None:
             f"got {found.field('bbox').type}"
         )
         raise CollectionError(msg)
+    when = found.field("datetime").type
+    if not pa.types.is_timestamp(when) or when.tz not in _UTC:
+        msg = f"{redact(query.uri)}: 'datetime' is {when}, expected a timestamp in UTC"
+        raise CollectionError(msg)
     unknown = [b for b in query.bands if b + METADATA_SUFFIX not in found.names]
     if unknown:
         msg = (
@@ -195,9 +208,16 @@ def _metadata_names(band: str, data_source: str | None, names: set[str]) -> list
     return [key for key in keys if key + METADATA_SUFFIX in names] or [band]
 
 
-def _declared_source(found: pa.Schema) -> str:
-    text = (found.metadata or {}).get(b"data_source", b"").decode()
-    return "" if text == "unknown" else text
+def _declared_source(dataset: ds.Dataset) -> str:
+    """The schema's data source, else the first record's collection (rasteret's order)."""
+    text = (dataset.schema.metadata or {}).get(b"data_source", b"").decode()
+    if text not in ("", "unknown"):
+        return text
+    if "collection" not in dataset.schema.names:
+        return ""
+    named = pc.field("collection").is_valid() & (pc.field("collection") != "")
+    first = dataset.scanner(columns=["collection"], filter=named).head(1)
+    return str(first["collection"][0]) if first.num_rows else ""
 
 
 class _Rows:
@@ -312,10 +332,7 @@ def _href(asset: Any) -> str | None:  # noqa: ANN401 -- a struct or a string
 def _microseconds(when: pa.Scalar) -> int | None:
     if not when.is_valid:
         return None
-    if not pa.types.is_timestamp(when.type):
-        msg = f"datetime is {when.type}, expected a timestamp"
-        raise CollectionError(msg)
-    return int(when.cast(pa.timestamp("us", when.type.tz)).value)
+    return int(when.cast(pa.timestamp("us", when.type.tz), safe=False).value)
 
 
 def _dead_letter(record_id: str, bands: list[str], error: RasteretBeamError) -> DeadLetter:
