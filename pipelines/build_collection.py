@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from rasteret_beam import BuildCollection, OptionError, RasteretBeamError, Store, WriteDeadLetters
+from rasteret_beam import BuildCollection, OptionError, Store, WriteDeadLetters
 from rasteret_beam.reporting import BUILD_SHARES, build_summary
 from rasteret_beam.runners import launch
 from rasteret_beam.transforms.list_files import ListFiles
@@ -72,16 +72,13 @@ def run(argv: Sequence[str] | None = None) -> int:
         argv: Flags; those of the command line by default.
 
     Returns:
-        The exit code, as ``launch.execute`` defines it.
+        The exit code, as ``launch.run`` defines it.
     """
-    try:
-        parsed = launch.parse(sys.argv[1:] if argv is None else argv, BuildCollectionOptions)
-    except RasteretBeamError as error:
-        launch.say_refusal(error)
-        return 2
-    options = parsed.view_as(BuildCollectionOptions)
-    report = launch.Report(build_summary, BUILD_SHARES, options.error_threshold)
-    return launch.execute(parsed, lambda pipeline: build(pipeline, options), report)
+    return launch.run(argv, BuildCollectionOptions, build, _report)
+
+
+def _report(options: BuildCollectionOptions) -> launch.Report:
+    return launch.Report(build_summary, BUILD_SHARES, options.error_threshold)
 
 
 def _bands(text: str | None) -> dict[str, int] | None:

@@ -17,7 +17,6 @@ from rasteret_beam import (
     Filters,
     OptionError,
     PointColumns,
-    RasteretBeamError,
     ReadPoints,
     SampleOptions,
     SamplePoints,
@@ -119,20 +118,13 @@ def run(argv: Sequence[str] | None = None) -> int:
         argv: Flags; those of the command line by default.
 
     Returns:
-        The exit code, as ``launch.execute`` defines it.
+        The exit code, as ``launch.run`` defines it.
     """
-    try:
-        parsed = launch.parse(sys.argv[1:] if argv is None else argv, SamplePointsOptions)
-        options = parsed.view_as(SamplePointsOptions)
-        threshold = options.error_threshold
-        if not 0 <= threshold <= 1:
-            msg = f"--error_threshold is {threshold}, expected 0 to 1"
-            raise OptionError(msg)
-    except RasteretBeamError as error:
-        launch.say_refusal(error)
-        return 2
-    report = launch.Report(sample_summary, SAMPLE_SHARES, threshold)
-    return launch.execute(parsed, lambda pipeline: build(pipeline, options), report)
+    return launch.run(argv, SamplePointsOptions, build, _report)
+
+
+def _report(options: SamplePointsOptions) -> launch.Report:
+    return launch.Report(sample_summary, SAMPLE_SHARES, options.error_threshold)
 
 
 def _date_range(text: str | None) -> tuple[str, str] | None:

@@ -16,6 +16,22 @@ from rasteret_beam.options import SampleOptions
 from rasteret_beam.points import PointColumns
 from rasteret_beam.storage import Store
 
+RASTERET_SCHEMA = pa.schema(
+    [
+        pa.field("point_index", pa.int64(), nullable=False),
+        pa.field("point_x", pa.float64(), nullable=False),
+        pa.field("point_y", pa.float64(), nullable=False),
+        pa.field("point_crs", pa.int32()),
+        pa.field("record_id", pa.string(), nullable=False),
+        pa.field("datetime", pa.timestamp("us")),
+        pa.field("collection", pa.string(), nullable=False),
+        pa.field("band", pa.string(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("raster_crs", pa.int32()),
+    ],
+)
+"""The columns of ``rasteret.sample_points``, as rasteret 0.4.1 gives them."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Scene:

@@ -195,6 +195,11 @@ def test_rule_2_geometries_are_wkb_geojson_or_shapes(collection, spelled):
     assert kept(collection, geometries=[spelled]) == "a"
 
 
+def test_rule_2_an_empty_geometry_overlaps_nothing_and_harms_no_other(collection):
+    assert kept(collection, geometries=[shapely.Point()]) == ""
+    assert kept(collection, geometries=[shapely.Point(), A, shapely.Polygon()]) == "a"
+
+
 MANY_GEOMETRIES = """
 import sys
 import shapely

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
-from scenes import Scene, grid_points, make_collection, ramp, run, sample
+from scenes import RASTERET_SCHEMA, Scene, grid_points, make_collection, ramp, run, sample
 
 from rasteret_beam.errors import PointsError
 from rasteret_beam.points import PointColumns
@@ -17,20 +17,6 @@ SCENE = Scene(name="a", pixels=ramp(40, 40))
 LONLAT = Scene(name="a", pixels=ramp(40, 40), epsg=4326, origin=(0.0, 40.0), scale=(1.0, -1.0))
 POINT = grid_points(SCENE, [(3, 4)])
 
-RASTERET_SCHEMA = pa.schema(
-    [
-        pa.field("point_index", pa.int64(), nullable=False),
-        pa.field("point_x", pa.float64(), nullable=False),
-        pa.field("point_y", pa.float64(), nullable=False),
-        pa.field("point_crs", pa.int32()),
-        pa.field("record_id", pa.string(), nullable=False),
-        pa.field("datetime", pa.timestamp("us")),
-        pa.field("collection", pa.string(), nullable=False),
-        pa.field("band", pa.string(), nullable=False),
-        pa.field("value", pa.float64(), nullable=False),
-        pa.field("raster_crs", pa.int32()),
-    ],
-)
 NEIGHBOURHOOD = pa.field("neighbourhood_values", pa.list_(pa.float64()))
 
 

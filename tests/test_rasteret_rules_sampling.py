@@ -366,6 +366,32 @@ def test_rule_3_7_a_record_without_the_bands_metadata_wins_nothing(tmp_path, col
     assert by_record(latest(collection, [5.5], [5.5])) == {"old": 1.0}
 
 
+def without_address(rows):
+    rows[1]["assets"]["B1"]["href"] = None
+
+
+def without_transform(rows):
+    rows[1]["B1_metadata"]["transform"] = None
+
+
+@pytest.mark.parametrize("spoil", [without_address, without_transform])
+def test_rule_3_7_a_record_without_address_or_transform_wins_nothing(tmp_path, spoil):
+    scenes = [flat("old", 1, 2021), flat("new", 2, 2022)]
+    collection = make_collection(tmp_path, scenes, mutate=spoil)
+    assert by_record(latest(collection, [5.5], [5.5])) == {"old": 1.0}
+
+
+def test_rule_3_7_a_winner_with_an_unknown_crs_gives_no_row_of_an_older_one(tmp_path):
+    def spoil(rows):
+        rows[1].update({"proj:epsg": 32767, "crs": None})
+
+    scenes = [flat("old", 1, 2021), flat("new", 2, 2022)]
+    collection = make_collection(tmp_path, scenes, mutate=spoil)
+    result = run(collection, {"x": [5.5], "y": [5.5]}, crs="EPSG:4326", match="latest")
+    assert by_record(result.samples.to_pylist()) == {}
+    assert ["EPSG:32767" in letter.msg for letter in result.dead_letters] == [True]
+
+
 def test_rule_3_7_bands_of_one_point_may_come_from_different_records(tmp_path):
     def drop(rows):
         rows[1]["B2_metadata"] = None

@@ -1,6 +1,8 @@
 """What holds for every raster and every set of points, against the slow and obvious way."""
 
 import collections
+import dataclasses
+import datetime as dt
 import itertools
 import tempfile
 
@@ -12,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import Scene, make_collection, run
 
-from rasteret_beam import points
+from rasteret_beam import fetching, points
 from rasteret_beam.elements import Geotransform, PointBatch
 from rasteret_beam.options import SampleOptions
-from rasteret_beam.planning import Planner
+from rasteret_beam.planning import Planner, planner
 from rasteret_beam.points import PointColumns, to_points
+from rasteret_beam.sampling import windows
 
 BLOCK = 8 * 16
 """Pixels along a block of 8 x 8 tiles of 16 x 16: where seams between batches lie."""
@@ -58,9 +61,10 @@ def world(transform, found):
     }
 
 
-def sampled(scenes, table, bands=("B1",), **options):
+def sampled(scenes, table, bands=("B1",), *, mutate=None, **options):
     with tempfile.TemporaryDirectory() as folder:
-        return run(make_collection(folder, scenes), table, bands, crs="none", **options)
+        collection = make_collection(folder, scenes, mutate=mutate)
+        return run(collection, table, bands, crs="none", **options)
 
 
 def multiset(result):
@@ -235,13 +239,14 @@ def test_batches_cut_anywhere_are_planned_to_the_same_tiles(raster, found, cuts)
     rows = pa.RecordBatch.from_pydict(world(transform, found))
     batch, _ = to_points(rows, PointColumns(crs="none"), 0, "table")
     with tempfile.TemporaryDirectory() as folder:
-        planner = Planner(_records(make_collection(folder, [scene])), SampleOptions(bands=("B1",)))
+        options = SampleOptions(bands=("B1",))
+        plan = Planner(_records(make_collection(folder, [scene])), options).plan
     edges = sorted({0, *(cut for cut in cuts if cut < len(found)), len(found)})
     pieces = [
-        planner.plan(PointBatch(batch.points.slice(start, stop - start), batch.crs))
+        plan(PointBatch(batch.points.slice(start, stop - start), batch.crs))
         for start, stop in itertools.pairwise(edges)
     ]
-    whole = planner.plan(batch)
+    whole = plan(batch)
     assert _planned(pieces) == _planned([whole])
     totals = [sum(counts) for counts in zip(*(p.counts for p in pieces), strict=True)]
     assert totals == list(whole.counts)
@@ -269,6 +274,88 @@ def _planned(plans):
             indexes.update(message.planned.points["point_index"].tolist())
             tiles.update(*(visit.tile_ids.tolist() for visit in message.visits))
     return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (fetching, "BATCH_BYTES"),
+        (planner, "RECORDS_PER_KEY"),
+        (windows, "_WINDOW_CELLS_AT_ONCE"),
+    ],
+    ids=["tiles held together", "records of a key", "pixels at once"],
+)
+@given(
+    raster=rasters(least=BLOCK + 2, most=BLOCK + 20, tiles=[(16, 16)]),
+    found=positions(least=BLOCK - 20, most=BLOCK + 5),
+    radius=st.integers(0, 4),
+)
+@few
+def test_limits_on_memory_change_no_row(module, name, raster, found, radius):
+    scene, transform = raster
+    scenes = [scene, dataclasses.replace(scene, name="b", pixels=scene.pixels[:, ::-1].copy())]
+    options = {"max_distance_pixels": radius}
+    if radius:
+        options["return_neighbourhood"] = "always"
+    wide = sampled(scenes, world(transform, found), **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, name, 1)
+        narrow = sampled(scenes, world(transform, found), **options)
+    assert multiset(narrow) == multiset(wide)
+
+
+# Which record
+
+
+@st.composite
+def bboxes(draw, size):
+    """A box with corners on whole units from 0 to a size."""
+    x = sorted(draw(st.tuples(st.integers(0, size), st.integers(0, size))))
+    y = sorted(draw(st.tuples(st.integers(0, size), st.integers(0, size))))
+    return tuple(float(v) for v in (x[0], y[0], x[1], y[1]))
+
+
+@pytest.mark.parametrize("match", ["all", "latest"])
+@given(
+    records=st.lists(
+        st.tuples(bboxes(40), st.none() | st.integers(2020, 2023), st.booleans()),
+        min_size=1, max_size=20,
+    ),
+    found=positions(least=-1, most=41),
+)
+@some
+def test_every_point_gets_the_records_that_the_rules_give_it(match, records, found):
+    table = {"x": [col for _, col in found], "y": [row for row, _ in found]}
+    scenes = [
+        Scene(
+            name=f"r{number:02}", pixels=np.full((1, 40, 40), number, np.uint8), epsg=None,
+            origin=(0.0, 0.0), scale=(1.0, 1.0),
+            when=year and dt.datetime(year, 1, 1),  # noqa: DTZ001 -- UTC, as stored
+        )
+        for number, (_, year, _) in enumerate(records)
+    ]
+
+    def place(rows):
+        for row, (bbox, _, indexed) in zip(rows, records, strict=True):
+            row["bbox"] = dict(zip(("xmin", "ymin", "xmax", "ymax"), bbox, strict=True))
+            if not indexed:
+                row["B1_metadata"] = None
+
+    result = sampled(scenes, table, match=match, mutate=place)
+    expected = set()
+    for index, (x, y) in enumerate(zip(table["x"], table["y"], strict=True)):
+        holding = [
+            (year, number) for number, (bbox, year, indexed) in enumerate(records)
+            if indexed and bbox[0] <= x <= bbox[2] and bbox[1] <= y <= bbox[3]
+        ]
+        if match == "latest":
+            # The stable sort keeps scan order among equals; none is older than any.
+            holding = sorted(holding, key=lambda r: r[0] or 0, reverse=True)[:1]
+        if 0 <= x < 40 and 0 <= y < 40:
+            expected |= {(index, f"r{number:02}", float(number)) for _, number in holding}
+    rows = result.samples.to_pylist()
+    assert {(r["point_index"], r["record_id"], r["value"]) for r in rows} == expected
+    assert len(rows) == len(expected)
 
 
 # Accounting

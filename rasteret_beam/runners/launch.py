@@ -2,13 +2,14 @@
 
 import argparse
 import contextlib
+import dataclasses
 import logging
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO, TypeVar
 
 import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
@@ -25,18 +26,31 @@ _EXIT_OK, _EXIT_FAILURES, _EXIT_REFUSED = 0, 1, 2
 _SECONDS_BETWEEN_LINES = 1.0
 
 
-class Report(NamedTuple):
+_Options = TypeVar("_Options", bound=PipelineOptions)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Report:
     """How a job's end is judged and told.
 
     Attributes:
         summary: Text from counters and seconds.
         shares: Failures to hold against the threshold.
         threshold: Tolerated share of failures.
+
+    Raises:
+        OptionError: The threshold is no share.
     """
 
     summary: Callable[[Counter[str], float], str]
     shares: tuple[Share, ...]
     threshold: float
+
+    def __post_init__(self) -> None:
+        """Checks the threshold."""
+        if not 0 <= self.threshold <= 1:
+            msg = f"--error_threshold is {self.threshold}, expected 0 to 1"
+            raise OptionError(msg)
 
 
 def add_flag(parser: argparse.ArgumentParser, name: str, **how: Any) -> None:  # noqa: ANN401 -- argparse's own
@@ -81,17 +95,21 @@ def parse(argv: Sequence[str], ours: type[PipelineOptions]) -> PipelineOptions:
     return options
 
 
-def execute(
-    options: PipelineOptions, build: Callable[[beam.Pipeline], None], report: Report,
+def run(
+    argv: Sequence[str] | None,
+    ours: type[_Options],
+    build: Callable[[beam.Pipeline, _Options], None],
+    report_of: Callable[[_Options], Report],
 ) -> int:
     """Builds and runs a pipeline, and tells a person about it on standard error.
 
     On Dataflow the job is submitted and left to itself.
 
     Args:
-        options: Parsed flags.
+        argv: The flags; those of the command line by default.
+        ours: The pipeline's options class.
         build: Adds the transforms.
-        report: How to judge the end.
+        report_of: Gives how to judge the end.
 
     Returns:
         The exit code: 0 for a job without failures beyond the threshold, 1 for one
@@ -102,15 +120,18 @@ def execute(
     # What is refused is told in one line; Beam would log where in its engine it was met.
     logging.getLogger("apache_beam.runners.common").addFilter(_is_unexpected)
     try:
+        options = parse(sys.argv[1:] if argv is None else argv, ours)
+        report = report_of(options.view_as(ours))
         pipeline = beam.Pipeline(options=options)
-        build(pipeline)
+        build(pipeline, options.view_as(ours))
         with _Progress(sys.stderr, started):
             result = pipeline.run()
             if "Dataflow" in str(options.view_as(StandardOptions).runner):
                 return _EXIT_OK
             state = result.wait_until_finish()
     except RasteretBeamError as error:
-        say_refusal(error)
+        # Without Beam's trace of where.
+        say(f"error: {str(error).split(' [while running ')[0]}")
         return _EXIT_REFUSED
     counts: Counter[str] = Counter()
     for counter in result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
@@ -126,11 +147,6 @@ def execute(
 def say(text: str) -> None:
     """Tells a person; standard output stays free for data."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201 -- a terminal program's voice
-
-
-def say_refusal(error: Exception) -> None:
-    """Tells why nothing was run, without Beam's trace of where."""
-    say(f"error: {str(error).split(' [while running ')[0]}")
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:

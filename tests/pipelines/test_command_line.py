@@ -8,25 +8,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
-from scenes import Scene, grid_points, ramp, write_scene
+from scenes import RASTERET_SCHEMA, Scene, grid_points, ramp, write_scene
 
 SCENE = Scene(name="s2_20240512", pixels=ramp(48, 48, bands=2), nodata="0")
-RASTERET = pa.schema(
-    [
-        pa.field("point_index", pa.int64(), nullable=False),
-        pa.field("point_x", pa.float64(), nullable=False),
-        pa.field("point_y", pa.float64(), nullable=False),
-        pa.field("point_crs", pa.int32()),
-        pa.field("record_id", pa.string(), nullable=False),
-        pa.field("datetime", pa.timestamp("us")),
-        pa.field("collection", pa.string(), nullable=False),
-        pa.field("band", pa.string(), nullable=False),
-        pa.field("value", pa.float64(), nullable=False),
-        pa.field("raster_crs", pa.int32()),
-    ],
-)
-
-
 @pytest.fixture
 def place(tmp_path):
     """A scene, points inside and outside of it, and room for more."""
@@ -59,7 +43,7 @@ def test_omit_gives_rasterets_columns_and_then_the_users(place, sample):
     assert sample(*_flags(place, unmatched="omit")) == 0
     table = pq.read_table(place / "samples")
     users = [("x", pa.float64()), ("y", pa.float64()), ("plot", pa.string())]
-    assert table.schema.equals(pa.schema([*RASTERET, *users]))
+    assert table.schema.equals(pa.schema([*RASTERET_SCHEMA, *users]))
     assert sorted(table["value"].to_pylist()) == [102.0, 2030.0, 4747.0, 10102.0, 12030.0, 14747.0]
 
 

@@ -1,0 +1,126 @@
+"""Section 1 of rasteret's rules: a collection's files and folders, and their order."""
+
+import datetime as dt
+import pathlib
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scenes import Scene, make_collection, ramp, write_scene
+
+from rasteret_beam.collection import CollectionQuery, indexing, list_fragments, read_fragment
+from rasteret_beam.collection.filters import Filters
+from rasteret_beam.storage import Store
+
+
+def scene(name):
+    return Scene(name=name, pixels=ramp(20, 20))
+
+
+def records(path, filters=None):
+    query = CollectionQuery(path, ("B1",), filters or Filters())
+    return [r for f in list_fragments(query) for r, _ in read_fragment(query, f)]
+
+
+def ids(path, filters=None):
+    return [record.info.record_id for record in records(path, filters)]
+
+
+def partitioned(tmp_path, *rows):
+    """A hive-partitioned collection of (name, year and month or None)."""
+    folder = tmp_path / "collection"
+    for name, year, month in rows:
+        made = scene(name)
+        when = year and dt.datetime(year, month, 2)  # noqa: DTZ001 -- UTC, as stored
+        file = indexing.index_file(Store(), write_scene(tmp_path, made))
+        table = indexing.collection_table([(name, file._replace(datetime=when))], ["B1"], "c")
+        part = folder / indexing.partition_of(when)
+        part.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, part / f"{name}.parquet")
+    return str(folder)
+
+
+def test_rule_1_hive_folders_are_read_in_the_order_of_their_paths(tmp_path):
+    path = partitioned(tmp_path, ("feb", 2024, 2), ("oct", 2024, 10), ("old", 2023, 12))
+    assert ids(path) == ["old", "oct", "feb"]
+    ordinals = [record.info.ordinal for record in records(path)]
+    assert ordinals == sorted(ordinals)
+
+
+def test_rule_1_records_without_a_datetime_lie_in_the_default_partition(tmp_path):
+    path = partitioned(tmp_path, ("feb", 2024, 2), ("none", None, None))
+    assert indexing.partition_of(None).startswith("year=__HIVE_DEFAULT_PARTITION__/")
+    assert sorted(ids(path)) == ["feb", "none"]
+    assert {r.info.record_id: r.info.datetime_us for r in records(path)}["none"] is None
+
+
+def test_rule_1_a_collection_of_only_null_datetimes_is_read(tmp_path):
+    assert ids(partitioned(tmp_path, ("none", None, None))) == ["none"]
+
+
+def test_rule_1_year_and_month_are_columns_that_filters_can_name(tmp_path):
+    path = partitioned(tmp_path, ("feb", 2024, 2), ("oct", 2024, 10), ("none", None, None))
+    assert ids(path, Filters(where="year == 2024 and month == 10")) == ["oct"]
+    assert ids(path, Filters(where="year is null")) == ["none"]
+
+
+def test_rule_1_any_column_may_partition(tmp_path):
+    table = pq.read_table(make_collection(tmp_path, [scene("a"), scene("b")]))
+    folder = tmp_path / "by_split"
+    table = table.append_column("split", pa.array(["train", "test"]))
+    pq.write_to_dataset(table, folder, partition_cols=["split"])
+    assert sorted(ids(str(folder))) == ["a", "b"]
+    assert ids(str(folder), Filters(split="train")) == ["a"]
+
+
+@pytest.mark.parametrize("names", [("12", "1a"), ("123456789012", "3"), ("a=b", "c d")])
+def test_rule_1_the_values_of_a_partition_may_be_any_text(tmp_path, names):
+    table = pq.read_table(make_collection(tmp_path, [scene("a"), scene("b")]))
+    folder = tmp_path / "by_tile"
+    table = table.append_column("tile", pa.array(names))
+    pq.write_to_dataset(table, folder, partition_cols=["tile"])
+    assert sorted(ids(str(folder))) == ["a", "b"]
+    for name, expected in zip(names, "ab", strict=True):
+        assert ids(str(folder), Filters(split=name, split_column="tile")) == [expected]
+
+
+@pytest.mark.parametrize("above", ["month=May", "month=May/id=7"])
+def test_rule_1_folders_above_the_collection_are_no_partitions(tmp_path, above):
+    folder = tmp_path / above
+    folder.mkdir(parents=True)
+    make_collection(folder, [scene("a"), scene("b")])
+    assert ids(str(folder)) == ["a", "b"]
+
+
+def test_rule_1_a_file_in_a_folder_named_like_a_partition_is_read(tmp_path):
+    folder = tmp_path / "month=May"
+    folder.mkdir()
+    assert ids(make_collection(folder, [scene("a"), scene("b")])) == ["a", "b"]
+
+
+def test_rule_1_plain_folders_are_read_in_the_order_of_their_paths(tmp_path):
+    table = pq.read_table(make_collection(tmp_path, [scene("a"), scene("b")]))
+    folder = tmp_path / "plain"
+    (folder / "deep").mkdir(parents=True)
+    pq.write_table(table.slice(1, 1), folder / "1.parquet")
+    pq.write_table(table.slice(0, 1), folder / "deep" / "0.parquet")
+    assert ids(str(folder)) == ["b", "a"]
+
+
+def test_rule_1_sidecars_and_other_files_are_no_records(tmp_path):
+    path = partitioned(tmp_path, ("feb", 2024, 2))
+    (pathlib.Path(path) / "_metadata").write_bytes(b"sidecar")
+    (pathlib.Path(path) / "README.txt").write_text("a collection")
+    (pathlib.Path(path) / ".hidden.parquet").write_bytes(b"half written")
+    assert ids(path) == ["feb"]
+
+
+def test_rule_1_the_first_collection_may_stand_in_a_later_file(tmp_path):
+    table = pq.read_table(make_collection(tmp_path, [scene("a"), scene("b")]))
+    at = table.schema.get_field_index("collection")
+    table = table.set_column(at, "collection", pa.array([None, "second"]))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for row in (0, 1):
+        pq.write_table(table.slice(row, 1), folder / f"{row}.parquet")
+    assert [record.info.collection for record in records(str(folder))] == ["second", "second"]
