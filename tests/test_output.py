@@ -123,5 +123,5 @@ def test_a_column_that_is_null_in_one_batch_takes_the_others_type():
 
 
 def test_an_unknown_format_is_refused_with_those_known():
-    with pytest.raises(OptionError, match="one of .*'parquet'.* got 'xlsx'"):
+    with pytest.raises(OptionError, match=r"one of .*'parquet'.* got 'xlsx'"):
         suffix_of("xlsx")

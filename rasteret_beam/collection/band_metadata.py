@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rasteret_beam.elements import Asset, Grid, TileLayout
-from rasteret_beam.errors import RecordError
+from rasteret_beam.errors import NotIndexedError, RecordError
 from rasteret_beam.grid.geotransform import from_coefficients
 from rasteret_beam.tiff.compression import BYTE_DECODERS, PIXEL_DECODERS
 from rasteret_beam.tiff.header import parse_nodata
@@ -78,9 +78,13 @@ def read_asset(
         The asset, with this one band.
 
     Raises:
+        NotIndexedError: It has no transform.
         RecordError: The metadata is incomplete, contradicts itself, or is of a file that
             is not read.
     """
+    if metadata.value("transform") is None:
+        msg = "Transform is missing; expected 4 or 6 numbers"
+        raise NotIndexedError(msg)
     grid = Grid(
         metadata.size("image_width", "width"),
         metadata.size("image_height", "height"),

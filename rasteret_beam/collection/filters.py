@@ -106,11 +106,7 @@ class Filters:
         if self.bbox is not None:
             terms.append(_overlaps(schema, self.bbox))
         if self.geometries is not None:
-            # One term a geometry overflows Arrow's stack in the thousands: the scan gets
-            # their common bbox, and `overlaps_any` looks at each.
-            boxes = self.boxes()
-            common = [*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0)]
-            terms.append(_overlaps(schema, common))
+            terms.append(_overlaps_common(schema, self.boxes()))
         if self.cloud_cover_lt is not None:
             _column(schema, "eo:cloud_cover", "Collection has no cloud cover data")
             terms.append(pc.field("eo:cloud_cover") < self.cloud_cover_lt)
@@ -132,7 +128,7 @@ class Filters:
         return condition
 
     def boxes(self) -> np.ndarray:
-        """Gives the bboxes of the geometries, float64, shape (n, 4).
+        """Gives the bboxes of the geometries that have one, float64, shape (n, 4).
 
         Raises:
             OptionError: No geometry, or what is none.
@@ -140,7 +136,8 @@ class Filters:
         if not self.geometries:
             msg = "geometries is empty; expected WKB, GeoJSON geometries or shapely objects"
             raise OptionError(msg)
-        return np.array([_bounds(geometry) for geometry in self.geometries], np.float64)
+        boxes = np.array([_bounds(geometry) for geometry in self.geometries], np.float64)
+        return boxes[np.isfinite(boxes).all(axis=1)]
 
 
 def overlaps_any(bbox: Sequence[float], boxes: np.ndarray) -> bool:
@@ -343,6 +340,16 @@ def _overlaps(schema: pa.Schema, bbox: Sequence[float]) -> pc.Expression:
         & (pc.field("bbox", "ymax") >= ymin)
         & (pc.field("bbox", "ymin") <= ymax)
     )
+
+
+def _overlaps_common(schema: pa.Schema, boxes: np.ndarray) -> pc.Expression:
+    """What can overlap one of many boxes; ``overlaps_any`` looks at each.
+
+    One term a box would overflow Arrow's stack in the thousands.
+    """
+    if not len(boxes):
+        return pc.scalar(False)  # noqa: FBT003 -- a literal
+    return _overlaps(schema, [*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0)])
 
 
 def _bounds(geometry: Any) -> tuple[float, float, float, float]:  # noqa: ANN401 -- any spelling

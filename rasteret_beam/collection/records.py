@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from rasteret_beam import schema
 from rasteret_beam.collection.band_metadata import BandMetadata, read_asset
 from rasteret_beam.collection.bands import asset_keys
 from rasteret_beam.collection.filters import Filters, overlaps_any
+from rasteret_beam.collection.fragments import (
+    Fragment,
+    declared_source,
+    find_files,
+    open_fragment,
+)
 from rasteret_beam.elements import Asset, DeadLetter, Record, RecordInfo
 from rasteret_beam.errors import (
     BandMissingError,
     BandNotFoundError,
     CollectionError,
-    FetchError,
+    CrsError,
     NotIndexedError,
     RasteretBeamError,
     RecordError,
@@ -28,8 +32,6 @@ from rasteret_beam.errors import (
 from rasteret_beam.grid import crs
 from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX, Status
 from rasteret_beam.storage import Store, redact
-from rasteret_beam.storage.files import arrow_filesystem
-from rasteret_beam.storage.store import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,20 +65,6 @@ class CollectionQuery:
     store: Store = dataclasses.field(default_factory=Store)
 
 
-class Fragment(NamedTuple):
-    """One Parquet file of a collection.
-
-    Attributes:
-        uri: The file.
-        number: Its place in the collection's scan order (sorted by path).
-        data_source: Whose band names the collection uses, or "".
-    """
-
-    uri: str
-    number: int
-    data_source: str
-
-
 def list_fragments(query: CollectionQuery) -> list[Fragment]:
     """Lists a collection's files, and checks that it is one.
 
@@ -84,21 +72,10 @@ def list_fragments(query: CollectionQuery) -> list[Fragment]:
         CollectionError: Not there, not Parquet, or without a required column.
         BandNotFoundError: A band is in no record.
     """
-    store, path = query.store, local_path(query.uri)
-    if path is not None and not path.exists():
-        msg = f"Parquet not found at {query.uri}"
-        raise CollectionError(msg)
-    is_folder = path.is_dir() if path is not None else store.info(query.uri) is None
-    uris = [query.uri]
-    if is_folder:
-        uris = [uri for uri in store.list_files(query.uri) if _is_data_file(query.uri, uri)]
-    if not uris:
-        msg = f"Parquet not found at {redact(query.uri)}: no *.parquet file below it"
-        raise CollectionError(msg)
-    first = _open(store, uris[0])
-    _check_schema(first.schema, query)
-    source = query.data_source or _declared_source(first)
-    return [Fragment(uri, number, source) for number, uri in enumerate(uris)]
+    fragments = find_files(query.store, query.uri)
+    _check_schema(open_fragment(query.store, fragments[0]).schema, query)
+    source = query.data_source or declared_source(query.store, fragments)
+    return [fragment._replace(data_source=source) for fragment in fragments]
 
 
 def read_fragment(
@@ -117,7 +94,7 @@ def read_fragment(
     Raises:
         CollectionError: The file is not Parquet, or lacks a filter's column.
     """
-    dataset = _open(query.store, fragment.uri)
+    dataset = open_fragment(query.store, fragment)
     names = set(dataset.schema.names)
     bands = [band for b in query.bands for band in _metadata_names(b, query.data_source, names)]
     wanted = [
@@ -154,28 +131,6 @@ def available_bands(names: Sequence[str]) -> list[str]:
     return [name[: -len(METADATA_SUFFIX)] for name in names if name.endswith(METADATA_SUFFIX)]
 
 
-def _is_data_file(folder: str, uri: str) -> bool:
-    """Parquet files, but not those of hidden or temporary folders."""
-    parts = uri[len(folder) :].strip("/").split("/")
-    return parts[-1].endswith(".parquet") and not any(p.startswith((".", "_")) for p in parts)
-
-
-def _open(store: Store, uri: str) -> ds.Dataset:
-    filesystem, path = arrow_filesystem(store, uri)
-    # Types are given: a folder of records without a date has none to infer.
-    keys = [part.split("=", 1) for part in path.split("/")[:-1] if "=" in part]
-    numbers = {"year", "month", *(name for name, value in keys if value.isdigit())}
-    types = [(name, pa.int32() if name in numbers else pa.string()) for name, _ in keys]
-    partitioning = ds.partitioning(pa.schema(dict(types).items()), flavor="hive")
-    try:
-        return ds.dataset(
-            [path], filesystem=filesystem, format="parquet", partitioning=partitioning,
-        )
-    except (pa.ArrowException, OSError, FetchError) as error:
-        msg = f"{redact(uri)}: cannot be read as Parquet: {error}"
-        raise CollectionError(msg) from error
-
-
 def _check_schema(found: pa.Schema, query: CollectionQuery) -> None:
     missing = [name for name in schema.REQUIRED_COLUMNS if name not in found.names]
     if missing:
@@ -208,18 +163,6 @@ def _metadata_names(band: str, data_source: str | None, names: set[str]) -> list
     return [key for key in keys if key + METADATA_SUFFIX in names] or [band]
 
 
-def _declared_source(dataset: ds.Dataset) -> str:
-    """The schema's data source, else the first record's collection (rasteret's order)."""
-    text = (dataset.schema.metadata or {}).get(b"data_source", b"").decode()
-    if text not in ("", "unknown"):
-        return text
-    if "collection" not in dataset.schema.names:
-        return ""
-    named = pc.field("collection").is_valid() & (pc.field("collection") != "")
-    first = dataset.scanner(columns=["collection"], filter=named).head(1)
-    return str(first["collection"][0]) if first.num_rows else ""
-
-
 class _Rows:
     """Records of one scanned batch; tile tables stay Arrow and numpy."""
 
@@ -230,13 +173,20 @@ class _Rows:
     def record(self, row: int, ordinal: int) -> tuple[Record | None, list[DeadLetter]]:
         record_id = str(self._value("id", row))
         letters: list[DeadLetter] = []
+        collection = self._value("collection", row)
+        collection = self._source if collection is None else collection
+        when = self._columns["datetime"][row]
+        try:
+            bbox = self._bbox(row)
+        except RecordError as error:
+            return None, [_dead_letter(record_id, list(self._query.bands), error)]
         try:
             record_crs = self._crs(row)
-            bbox = self._bbox(row)
-        except RasteretBeamError as error:
-            return None, [_dead_letter(record_id, list(self._query.bands), error)]
-        collection = self._value("collection", row) or self._source
-        when = self._columns["datetime"][row]
+        except CrsError as error:
+            unusable = tuple((band, Status.UNSUPPORTED.value) for band in self._query.bands)
+            info = RecordInfo(record_id, ordinal, _microseconds(when), collection, None)
+            letter = _dead_letter(record_id, list(self._query.bands), error)
+            return Record(info, bbox, (), unusable), [letter]
         assets: dict[tuple[Any, ...], Asset] = {}
         missing: list[tuple[str, str]] = []
         for band in self._query.bands:
@@ -290,7 +240,7 @@ class _Rows:
             raise NotIndexedError(msg)
         if href is None:
             msg = f"Band {band!r} has no href: asset {key!r} is {assets.get(key)!r}"
-            raise RecordError(msg)
+            raise NotIndexedError(msg)
         if metadata is None:
             msg = f"Band {band!r} has no header metadata (its {band}{METADATA_SUFFIX} is null)"
             raise NotIndexedError(msg)

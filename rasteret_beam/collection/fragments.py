@@ -1,0 +1,143 @@
+"""The Parquet files of a collection, in scan order, with what their folders say."""
+
+from __future__ import annotations
+
+import urllib.parse
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from rasteret_beam.errors import CollectionError, FetchError
+from rasteret_beam.storage import redact
+from rasteret_beam.storage.files import arrow_filesystem
+from rasteret_beam.storage.store import local_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rasteret_beam.storage import Store
+
+_NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
+_INT32_MAX = 2**31 - 1
+
+
+class Fragment(NamedTuple):
+    """One Parquet file of a collection.
+
+    Attributes:
+        uri: The file.
+        number: Its place in the collection's scan order (sorted by path).
+        keys: (column, value) that its hive folders give every row; int, text or None.
+        data_source: Whose band names the collection uses, or "".
+    """
+
+    uri: str
+    number: int
+    keys: tuple[tuple[str, int | str | None], ...]
+    data_source: str
+
+
+def find_files(store: Store, uri: str) -> list[Fragment]:
+    """Lists the files of a collection, by path.
+
+    Args:
+        store: How files are read.
+        uri: A Parquet file or a folder of them, hive-partitioned or plain.
+
+    Returns:
+        The files, without a data source.
+
+    Raises:
+        CollectionError: There is none.
+    """
+    path = local_path(uri)
+    if path is not None and not path.exists():
+        msg = f"Parquet not found at {uri}"
+        raise CollectionError(msg)
+    is_folder = path.is_dir() if path is not None else store.info(uri) is None
+    uris = [uri]
+    if is_folder:
+        uris = [found for found in store.list_files(uri) if _is_data_file(uri, found)]
+    if not uris:
+        msg = f"Parquet not found at {redact(uri)}: no *.parquet file below it"
+        raise CollectionError(msg)
+    keys = [_folder_keys(uri, found) for found in uris] if is_folder else [{}]
+    numbers = {name for name in {n for k in keys for n in k} if _all_numbers(name, keys)}
+    return [
+        Fragment(found, number, tuple(_typed(given, numbers)), "")
+        for number, (found, given) in enumerate(zip(uris, keys, strict=True))
+    ]
+
+
+def open_fragment(store: Store, fragment: Fragment) -> ds.Dataset:
+    """Opens one file, with its folders' columns beside its own.
+
+    Raises:
+        CollectionError: It is not Parquet.
+    """
+    filesystem, path = arrow_filesystem(store, fragment.uri)
+    given, fields = pc.scalar(True), []  # noqa: FBT003 -- a literal
+    for name, value in fragment.keys:
+        fields.append(pa.field(name, pa.string() if isinstance(value, str) else pa.int32()))
+        column = pc.field(name)
+        given &= column.is_null() if value is None else column == pa.scalar(value, fields[-1].type)
+    try:
+        file_format = ds.ParquetFileFormat()
+        file = file_format.make_fragment(path, filesystem, partition_expression=given)
+        own = file.physical_schema
+        fields = [field for field in fields if field.name not in own.names]
+        schema = pa.schema([*own, *fields], metadata=own.metadata)
+        return ds.FileSystemDataset([file], schema, file_format, filesystem)
+    except (pa.ArrowException, OSError, FetchError) as error:
+        msg = f"{redact(fragment.uri)}: cannot be read as Parquet: {error}"
+        raise CollectionError(msg) from error
+
+
+def declared_source(store: Store, fragments: Sequence[Fragment]) -> str:
+    """Gives a collection's data source: its schema's, else its first record's collection.
+
+    rasteret's order; the ``collection`` column is read until a record has one.
+    """
+    for fragment in fragments:
+        dataset = open_fragment(store, fragment)
+        text = (dataset.schema.metadata or {}).get(b"data_source", b"").decode()
+        if text not in ("", "unknown"):
+            return text
+        if "collection" not in dataset.schema.names:
+            return ""
+        named = pc.field("collection").is_valid() & (pc.field("collection") != "")
+        first = dataset.scanner(columns=["collection"], filter=named).head(1)
+        if first.num_rows:
+            return str(first["collection"][0])
+    return ""
+
+
+def _is_data_file(folder: str, uri: str) -> bool:
+    """Parquet files, but not those of hidden or temporary folders."""
+    parts = uri[len(folder) :].strip("/").split("/")
+    return parts[-1].endswith(".parquet") and not any(p.startswith((".", "_")) for p in parts)
+
+
+def _folder_keys(folder: str, uri: str) -> dict[str, str]:
+    """What the hive folders between a collection and one of its files say."""
+    parts = uri[len(folder.rstrip("/")) :].strip("/").split("/")[:-1]
+    named = (part.split("=", 1) for part in parts if "=" in part)
+    return {name: urllib.parse.unquote(value) for name, value in named}
+
+
+def _all_numbers(name: str, keys: Sequence[dict[str, str]]) -> bool:
+    """Types are decided over all files; a folder of nulls alone says nothing."""
+    values = {k[name] for k in keys if name in k} - {_NULL_FOLDER}
+    if not values:
+        return name in ("year", "month")
+    return all(value.isdigit() and int(value) <= _INT32_MAX for value in values)
+
+
+def _typed(given: dict[str, str], numbers: set[str]) -> Iterator[tuple[str, int | str | None]]:
+    for name, value in given.items():
+        if value == _NULL_FOLDER:
+            yield name, None
+        else:
+            yield name, int(value) if name in numbers else value
