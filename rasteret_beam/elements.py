@@ -224,7 +224,7 @@ class TileBlockKey(NamedTuple):
     tile once in each window.
 
     Attributes:
-        grid: ``Grid.digest()``.
+        grid: ``Grid.digest()``; ``planning.NO_TILE`` for rows that need no tile.
         record_group: Ordinal of the record divided by ``planning.RECORDS_PER_KEY``.
         block_row: Row of the block.
         block_col: Column of the block.

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from rasteret_beam.elements import Grid, PointBatch, Record, SampleBatch, TilePoints
     from rasteret_beam.options import SampleOptions
 
+NO_TILE = -1
+"""Grid of the key under which rows travel that need no tile."""
+
 RECORDS_PER_KEY = 16
 """Records that share a grid share a key, and so a shuffle of their points, up to here."""
 

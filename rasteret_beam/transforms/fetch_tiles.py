@@ -11,12 +11,12 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
 from rasteret_beam import fetching
-from rasteret_beam.elements import DeadLetter, TileBatch, TileBlockKey, TilePoints
+from rasteret_beam.elements import DeadLetter, SampleBatch, TileBatch, TileBlockKey, TilePoints
 from rasteret_beam.fetching import JobResult, TileJob
 from rasteret_beam.storage import Store
-from rasteret_beam.transforms import _coders  # noqa: F401 -- registers the key's coder
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters
 from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms.plan_tiles import Planned
 
 _CONCURRENT_JOBS = 32
 _IN_FLIGHT_BYTES = 256 * 1024 * 1024
@@ -27,12 +27,13 @@ class FetchResult(NamedTuple):
     """Tiles that were read, and tiles that never can be.
 
     Attributes:
-        tiles: Decoded tiles with their points. Consume them in the same fused stage:
-            they can cross a coder, but pixels should not be shuffled.
+        tiles: Decoded tiles with their points, and rows that need no tile as they came.
+            Consume them in the same fused stage: they can cross a coder, but pixels
+            should not be shuffled.
         dead_letters: Tiles that could not be read or decoded.
     """
 
-    tiles: beam.PCollection[TileBatch]
+    tiles: beam.PCollection[TileBatch | SampleBatch]
     dead_letters: beam.PCollection[DeadLetter]
 
 
@@ -44,7 +45,7 @@ class FetchTiles(NamedOutputs):
     blocks at a time, and decoded while others are on their way. What is in flight is
     bounded by bytes.
 
-    Input: (``TileBlockKey``, ``TilePoints``). Output: ``FetchResult``. Windows: kept
+    Input: what ``PlanTiles`` gives. Output: ``FetchResult``. Windows: kept
     (timestamps become the window's end, as after any GroupByKey; the points' own
     travel inside). Where a trigger fires more than once, a tile is read once a pane.
     Dead letters: tiles that cannot be had, one each. Counters: ``tiles_planned`` =
@@ -56,16 +57,14 @@ class FetchTiles(NamedOutputs):
 
     store: Store = dataclasses.field(default_factory=Store)
 
-    def expand(
-        self, tiles: beam.PCollection[tuple[TileBlockKey, TilePoints]],
-    ) -> FetchResult:
+    def expand(self, tiles: beam.PCollection[Planned]) -> FetchResult:
         """Groups by block, then reads."""
         outputs = (
             tiles
             | "GroupByBlock" >> beam.GroupByKey()
-            | "Fetch" >> beam.ParDo(_FetchFn(self.store)).with_output_types(TileBatch).with_outputs(
-                DEAD_LETTERS, main="tiles",
-            )
+            | "Fetch" >> beam.ParDo(
+                _FetchFn(self.store),
+            ).with_output_types(TileBatch | SampleBatch).with_outputs(DEAD_LETTERS, main="tiles")
         )
         return FetchResult(outputs.tiles, outputs[DEAD_LETTERS])
 
@@ -101,11 +100,16 @@ class _FetchFn(beam.DoFn):
 
     def process(
         self,
-        block: tuple[TileBlockKey, Iterable[TilePoints]],
+        block: tuple[TileBlockKey, Iterable[TilePoints | SampleBatch]],
         window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
         timestamp: Any = beam.DoFn.TimestampParam,  # noqa: ANN401 -- Beam's timestamp
     ) -> Iterator[Any]:
-        key, messages = block[0], list(block[1])
+        key, messages = block[0], []
+        for element in block[1]:
+            if isinstance(element, SampleBatch):
+                yield element
+            else:
+                messages.append(element)
         # An early or late pane may be empty: then there is nothing to plan.
         for job in fetching.plan_jobs(messages):
             while self._in_flight and (

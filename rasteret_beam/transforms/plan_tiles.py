@@ -2,43 +2,33 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
-from apache_beam.pvalue import AsList, TaggedOutput
+from apache_beam.pvalue import AsList
 
 from rasteret_beam.elements import PointBatch, Record, SampleBatch, TileBlockKey, TilePoints
 from rasteret_beam.options import SampleOptions
-from rasteret_beam.planning import Planner
+from rasteret_beam.planning import NO_TILE, Planner
 from rasteret_beam.transforms import _coders  # noqa: F401 -- registers the key's coder
 from rasteret_beam.transforms._metrics import Counters
-from rasteret_beam.transforms._outputs import NamedOutputs
 
-_UNMATCHED = "unmatched"
-
-
-class PlanResult(NamedTuple):
-    """Tiles to read, and rows of points that need none.
-
-    Attributes:
-        tiles: For each block of tiles, points of one batch that need it.
-        unmatched: Rows of points without a sample. Where those are omitted it holds
-            no rows, but still the schema: flatten it with the samples all the same.
-    """
-
-    tiles: beam.PCollection[tuple[TileBlockKey, TilePoints]]
-    unmatched: beam.PCollection[SampleBatch]
+Planned = tuple[TileBlockKey, TilePoints | SampleBatch]
+"""A block of tiles with points that need it, or rows of points that need no tile."""
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class PlanTiles(NamedOutputs):
+class PlanTiles(beam.PTransform):
     """Finds the tiles that points need, from the index alone: no pixel is read.
 
     The records are broadcast to every worker as a side input.
 
-    Input: ``PointBatch``. Output: ``PlanResult``. Windows and timestamps: those of the
-    points; records of the global window serve every window. Dead letters: none.
-    Counters: ``points_read`` = ``points_invalid`` + ``points_unmatched`` +
+    Input: ``PointBatch``. Output: (``TileBlockKey``, ``TilePoints``); and, under keys of
+    their own, ``SampleBatch`` rows of points without a sample, which pass through the
+    stages that follow (where those are omitted they hold no rows, but still the schema).
+    One stream for both: a Flatten at the end would hold every sample back. Windows and
+    timestamps: those of the points; records of the global window serve every window.
+    Dead letters: none. Counters: ``points_read`` = ``points_invalid`` + ``points_unmatched`` +
     ``points_with_rows``.
 
     Attributes:
@@ -52,12 +42,11 @@ class PlanTiles(NamedOutputs):
     records: beam.PCollection[Record]
     options: SampleOptions
 
-    def expand(self, points: beam.PCollection[PointBatch]) -> PlanResult:
+    def expand(self, points: beam.PCollection[PointBatch]) -> beam.PCollection[Planned]:
         """One ParDo over the batches."""
-        outputs = points | "Plan" >> beam.ParDo(
+        return points | "Plan" >> beam.ParDo(
             _PlanFn(self.options), AsList(self.records),
-        ).with_output_types(tuple[TileBlockKey, TilePoints]).with_outputs(_UNMATCHED, main="tiles")
-        return PlanResult(outputs.tiles, outputs[_UNMATCHED])
+        ).with_output_types(Planned)
 
 
 class _PlanFn(beam.DoFn):
@@ -77,6 +66,9 @@ class _PlanFn(beam.DoFn):
         plan = self._planner.plan(batch)
         for name, amount in plan.counts._asdict().items():
             self._counters.add(name, amount)
-        for rows in plan.unmatched:
-            yield TaggedOutput(_UNMATCHED, rows)
         yield from plan.tiles
+        # Every batch has a key of its own: nothing of it needs to meet.
+        first = int(batch.points.column("point_index")[0].as_py()) if batch.points.num_rows else 0
+        key = TileBlockKey(NO_TILE, 0, 0, first)
+        for rows in plan.unmatched:
+            yield key, rows

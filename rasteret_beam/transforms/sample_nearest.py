@@ -13,7 +13,8 @@ from rasteret_beam.options import SampleOptions
 class SampleNearest(beam.PTransform):
     """Samples the pixel that contains each point.
 
-    Input: ``TileBatch``. Output: ``SampleBatch``; where ``options`` ask for a fallback
+    Input: what ``FetchTiles`` gives: ``TileBatch``, and ``SampleBatch`` rows that need no
+    tile, which pass. Output: ``SampleBatch``; where ``options`` ask for a fallback
     or a neighbourhood its rows are finished by ``FallbackRing``. Windows and
     timestamps: kept. Dead letters and counters: none.
 
@@ -23,8 +24,14 @@ class SampleNearest(beam.PTransform):
 
     options: SampleOptions
 
-    def expand(self, tiles: beam.PCollection[TileBatch]) -> beam.PCollection[SampleBatch]:
+    def expand(
+        self, tiles: beam.PCollection[TileBatch | SampleBatch],
+    ) -> beam.PCollection[SampleBatch]:
         """One Map, fused behind FetchTiles."""
-        return tiles | "Sample" >> beam.Map(
-            sampling.sample_nearest, self.options,
-        ).with_output_types(SampleBatch)
+        return tiles | "Sample" >> beam.Map(_sample, self.options).with_output_types(SampleBatch)
+
+
+def _sample(batch: TileBatch | SampleBatch, options: SampleOptions) -> SampleBatch:
+    if isinstance(batch, SampleBatch):
+        return batch
+    return sampling.sample_nearest(batch, options)

@@ -62,12 +62,8 @@ class SamplePoints(NamedOutputs):
             self.collection, self.options.bands, self.filters, self.data_source, self.store,
         )
         records, unusable = points.pipeline | "ReadCollection" >> ReadCollection(query=query)
-        plan = points | "PlanTiles" >> PlanTiles(records=records, options=self.options)
-        fetched = plan.tiles | "FetchTiles" >> FetchTiles(store=self.store)
+        planned = points | "PlanTiles" >> PlanTiles(records=records, options=self.options)
+        fetched = planned | "FetchTiles" >> FetchTiles(store=self.store)
         nearest = fetched.tiles | "SampleNearest" >> SampleNearest(options=self.options)
         sampled = nearest | "FallbackRing" >> FallbackRing(options=self.options)
-        return SamplePointsResult(
-            (sampled, plan.unmatched) | "Samples" >> beam.Flatten(),
-            fetched.dead_letters,
-            unusable,
-        )
+        return SamplePointsResult(sampled, fetched.dead_letters, unusable)
