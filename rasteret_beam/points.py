@@ -218,17 +218,14 @@ def _from_native(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """GeoArrow points: a struct of x, y or pairs, null where there is none."""
     present = np.asarray(column.is_valid())
     if pa.types.is_struct(column.type):
-        x, y = (pc.struct_field(column, axis) for axis in ("x", "y"))
-    else:
-        width = column.type.list_size
-        flat = pc.list_flatten(column)
-        x = y = pa.nulls(len(column), pa.float64())
-        if len(flat) == present.sum() * width:
-            table = np.full((len(column), width), np.nan)
-            table[present] = flat.to_numpy(zero_copy_only=False).reshape(-1, width)
-            return table[:, 0], table[:, 1]
-    x, y = (np.asarray(v.to_numpy(zero_copy_only=False), np.float64) for v in (x, y))
-    return np.where(present, x, np.nan), np.where(present, y, np.nan)
+        parts = (pc.struct_field(column, axis) for axis in ("x", "y"))
+        x, y = (np.asarray(part.to_numpy(zero_copy_only=False), np.float64) for part in parts)
+        return np.where(present, x, np.nan), np.where(present, y, np.nan)
+    pairs = np.full((len(column), column.type.list_size), np.nan)
+    pairs[present] = pc.list_flatten(column).to_numpy(zero_copy_only=False).reshape(
+        -1, column.type.list_size,
+    )
+    return pairs[:, 0], pairs[:, 1]
 
 
 def _from_wkb(column: pa.Array) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]]:

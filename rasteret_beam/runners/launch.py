@@ -140,6 +140,8 @@ def run(
     found = complaints(counts, report.shares, report.threshold)
     for complaint in found:
         say(f"FAILED    {complaint}")
+    if found and not getattr(options.view_as(ours), "dead_letters", None):
+        say("          --dead_letters DIR would tell which, and why")
     failed = state is not None and state != PipelineState.DONE
     return _EXIT_FAILURES if found or failed else _EXIT_OK
 
