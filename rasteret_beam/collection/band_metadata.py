@@ -10,14 +10,13 @@ from rasteret_beam.elements import Asset, Grid, TileLayout
 from rasteret_beam.errors import NotIndexedError, RecordError
 from rasteret_beam.grid.geotransform import from_coefficients
 from rasteret_beam.tiff.compression import BYTE_DECODERS, PIXEL_DECODERS
-from rasteret_beam.tiff.header import parse_nodata
+from rasteret_beam.tiff.header import MAX_TILE_BYTES, parse_nodata
 from rasteret_beam.tiff.tags import PlanarConfiguration, Predictor
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _BYTE_ORDERS = {"little": "<", "big": ">"}
-_MAX_TILE_BYTES = 256 * 1024 * 1024
 
 
 class BandMetadata:
@@ -166,7 +165,7 @@ def _layout(grid: Grid, samples: int, metadata: BandMetadata) -> TileLayout:
         jpeg_tables=metadata.tiff.get("jpeg_tables"),
         nodata=stored if nodata_text is None else parse_nodata(nodata_text),
     )
-    if layout.decoded_bytes > _MAX_TILE_BYTES:
-        msg = f"A tile of {layout.decoded_bytes} decoded bytes, at most {_MAX_TILE_BYTES} are read"
+    if layout.decoded_bytes > MAX_TILE_BYTES:
+        msg = f"A tile of {layout.decoded_bytes} decoded bytes, at most {MAX_TILE_BYTES} are read"
         raise RecordError(msg)
     return layout

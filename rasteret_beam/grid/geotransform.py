@@ -7,8 +7,6 @@ import numpy as np
 from rasteret_beam.elements import Geotransform
 from rasteret_beam.errors import RecordError
 
-_AXIS_ALIGNED_RTOL = 1e-8
-
 
 def world_to_pixel(
     transform: Geotransform, x: np.ndarray, y: np.ndarray,
@@ -123,8 +121,3 @@ def fault(transform: Geotransform) -> str | None:
     if transform.scale_x == 0 or transform.scale_y == 0:
         return f"Transform has a pixel size of 0: {transform}"
     return None
-
-
-def is_axis_aligned(a: float, b: float, d: float, e: float) -> bool:
-    """Tells whether the off-diagonal terms of an affine are only rounding noise."""
-    return abs(b) <= _AXIS_ALIGNED_RTOL * abs(a) and abs(d) <= _AXIS_ALIGNED_RTOL * abs(e)

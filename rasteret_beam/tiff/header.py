@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 # tifffile logs what it tolerates; what matters of that is raised here.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
-_MAX_TILE_BYTES = 256 * 1024 * 1024
+MAX_TILE_BYTES = 256 * 1024 * 1024
+"""No tile whose decoded size is declared beyond this is read."""
+
 _WHOLE_BITS = (8, 16, 32, 64)
 _KINDS = {
     SampleFormat.UNSIGNED: "uint",
@@ -275,8 +277,8 @@ class _Reader:
     @staticmethod
     def _check_tile_size(tile_width: int, tile_height: int, samples: int, bits: int) -> None:
         size = tile_width * tile_height * samples * max(bits, 8) // 8
-        if not 0 < size <= _MAX_TILE_BYTES:
-            msg = f"A tile of {size} decoded bytes, expected 1 to {_MAX_TILE_BYTES}"
+        if not 0 < size <= MAX_TILE_BYTES:
+            msg = f"A tile of {size} decoded bytes, expected 1 to {MAX_TILE_BYTES}"
             raise UnsupportedTiffError(msg)
 
     def _table(self, tag: Tag) -> np.ndarray:

@@ -16,7 +16,6 @@ from rasteret_beam.grid.geotransform import (
     fault,
     from_coefficients,
     inside,
-    is_axis_aligned,
     pixel_to_world,
     world_to_pixel,
 )
@@ -168,9 +167,3 @@ def test_coefficients_in_words_are_a_record_error():
 def test_a_sound_geotransform_has_no_fault():
     assert fault(NORTH_UP) is None
     assert "0" in (fault(Geotransform(0.0, 0.0, 1.0, 0.0)) or "")
-
-
-def test_only_rounding_noise_off_the_diagonal_is_axis_aligned():
-    assert is_axis_aligned(10.0, 1e-9, -1e-9, -10.0)
-    assert not is_axis_aligned(10.0, 1e-6, 0.0, -10.0)
-    assert not is_axis_aligned(10.0, 0.0, 1e-6, -10.0)
