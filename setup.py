@@ -22,7 +22,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.15",
     packages=find_packages(include=["rasteret_beam", "rasteret_beam.*"]),
-    package_data={"rasteret_beam": ["py.typed"]},
+    package_data={"rasteret_beam": ["py.typed", "collection/catalog.json"]},
     install_requires=[
         "apache-beam[gcp]>=2.77",
         "google-cloud-storage>=2.18",
@@ -34,6 +34,8 @@ setup(
         "obstore>=0.8",
         "pyarrow>=17",
         "pyproj>=3.6",
+        # Searches STAC APIs: paging, retries and their dialects.
+        "pystac-client>=0.8",
         # Parses TIFF headers, so that this package only decodes tiles.
         "tifffile>=2025.5.10",
     ],

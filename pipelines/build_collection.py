@@ -1,4 +1,4 @@
-"""Indexes COGs into a Collection: a list or glob of files in, Parquet out.
+"""Indexes COGs into a Collection: files, STAC or a table in, Parquet out.
 
 Like ``python pipelines/build_collection.py --inputs 'gs://b/scenes/*.tif' --output DIR``.
 """
@@ -11,29 +11,73 @@ from collections.abc import Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from rasteret_beam import BuildCollection, OptionError, Store, WriteDeadLetters
+from rasteret_beam import (
+    BuildCollection,
+    FileSource,
+    OptionError,
+    RecordTable,
+    StacFiles,
+    StacReading,
+    StacSearch,
+    Store,
+    WriteDeadLetters,
+)
+from rasteret_beam.collection.catalog import Dataset, dataset_of
+from rasteret_beam.indexing.items import ItemSource
 from rasteret_beam.reporting import BUILD_SHARES, build_summary
-from rasteret_beam.runners import launch
-from rasteret_beam.transforms.list_files import ListFiles
+from rasteret_beam.runners import flags, launch
+
+_CATALOGUED = ("bbox", "date_range", "band_map", "bands", "url_rewrite")
+_FLAGS_OF = {
+    "inputs": ("bands", "datetime_pattern"),
+    "stac": _CATALOGUED,
+    "stac_api": (*_CATALOGUED, "stac_collections", "query", "max_items"),
+    "table": (*_CATALOGUED, "column_map", "href_column", "where"),
+    "dataset": (),
+}
+"""Flags that name a source, and those that say more of it."""
 
 
 class BuildCollectionOptions(PipelineOptions):
-    """Indexes COGs into a Collection: a list or glob of files in, Parquet out."""
+    """Indexes COGs into a Collection: files, STAC or a table in, Parquet out."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         add = functools.partial(launch.add_flag, parser)
         add("--inputs", help="COGs: a file, a pattern, a folder, or a text file with one path or "
             "URL a line (local, gs://, s3://, https://)")
+        add("--stac", help="STAC files: an item, an ItemCollection, one item a line (.ndjson), a "
+            "static catalogue; or a pattern or folder of them")
+        add("--stac_api", help="Address of a STAC API to search; needs --stac_collections")
+        add("--table", help="Parquet with a row an item: stac-geoparquet, or any other table, "
+            "with --column_map and --href_column")
+        add("--dataset", help="A known dataset, like earthsearch/sentinel-2-l2a; fills in what "
+            "other flags leave open")
         add("--output", help="Folder for the collection")
-        add("--datetime_pattern", help="Regular expression that finds the acquisition time in a "
-            "file's name, by its digits or by groups named year, month, day, ...")
+        add("--mode", default="replace", help="replace; update, which reads only headers that are "
+            "new or changed; or append, which also keeps records that the source does not have")
+        add("--stac_collections", help="Ids of the API's collections, separated by commas")
+        add("--bbox", help="Only items that overlap xmin,ymin,xmax,ymax in EPSG:4326")
+        add("--date_range", help="Only items of START/END (or START,END), both inclusive")
+        add("--query", help="Conditions of a search as JSON, like "
+            '{"eo:cloud_cover": {"lt": 20}}')
+        add("--max_items", type=int, help="Stop a search after this many items")
+        add("--where", help="Only rows of a table that meet this, like \"platform == 'S2A'\"")
+        add("--band_map", help="Bands and their asset keys, like B04=red,B08=nir")
         add("--bands", help="Names and 0-based sample indexes, like red=0,nir=3; by default B1 .. "
             "Bn of each file")
-        add("--collection_name", default="", help="Value of the column 'collection'")
-        add("--dead_letters", help="Folder for files that cannot be indexed, as JSON lines")
+        add("--column_map", help="A table's columns and their names here, like "
+            "fid=id,year=datetime")
+        add("--href_column", help="A table's column of addresses")
+        add("--url_rewrite", help="Prefixes of addresses and what to read from instead, like "
+            "https://a.org/=s3://a/")
+        add("--datetime_pattern", help="Regular expression that finds the acquisition time in a "
+            "file's name, by its digits or by groups named year, month, day, ...")
+        add("--collection_name", default="", help="Name of the collection")
+        add("--data_source", default="", help="Whose band names to know, like sentinel-2-l2a")
+        add("--dead_letters", help="Folder for what cannot be indexed, as JSON lines")
         add("--error_threshold", type=float, default=0.0,
-            help="Tolerated share of failed files, 0 to 1")
+            help="Tolerated share of failed files and items, 0 to 1")
         add("--allow_http", action="store_true", help="Permit plain http:// addresses")
 
 
@@ -43,26 +87,85 @@ def build(pipeline: beam.Pipeline, options: BuildCollectionOptions) -> None:
     Raises:
         OptionError: A flag is missing, or has a value that cannot work.
     """
-    for name in ("inputs", "output"):
-        if not getattr(options, name):
-            msg = f"--{name} is required"
-            raise OptionError(msg)
-    store = Store(allow_http=options.allow_http)
-    built = (
-        pipeline
-        | "ListFiles" >> ListFiles(inputs=options.inputs, store=store)
-        | "BuildCollection" >> BuildCollection(
-            folder=options.output,
-            bands=_bands(options.bands),
-            datetime_pattern=options.datetime_pattern,
-            collection=options.collection_name,
-            store=store,
-        )
+    if not options.output:
+        msg = "--output is required"
+        raise OptionError(msg)
+    known = dataset_of(options.dataset) if options.dataset else None
+    source_name = options.data_source or (known.stac_collection or known.id if known else "")
+    built = pipeline | "BuildCollection" >> BuildCollection(
+        source=source_of(options),
+        folder=options.output,
+        mode=options.mode,
+        name=options.collection_name,
+        data_source=source_name,
+        store=Store(allow_http=options.allow_http),
     )
     if options.dead_letters:
         _ = built.dead_letters | "WriteDeadLetters" >> WriteDeadLetters(
             folder=options.dead_letters,
         )
+
+
+def source_of(options: BuildCollectionOptions) -> ItemSource:
+    """Gives the source that the flags describe.
+
+    Raises:
+        OptionError: None or several are named, a flag cannot be read, or does nothing.
+    """
+    given = [name for name in _FLAGS_OF if getattr(options, name)]
+    if len(given) != 1:
+        names = ", ".join(f"--{name}" for name in _FLAGS_OF)
+        told = " and ".join(f"--{name}" for name in given) or "none"
+        msg = f"One source is required, of {names}; given: {told}"
+        raise OptionError(msg)
+    known = dataset_of(options.dataset) if options.dataset else None
+    kind = given[0]
+    if known is not None:
+        kind = "table" if known.record_table_uri else "stac_api"
+    every = {name for names in _FLAGS_OF.values() for name in names}
+    idle = sorted(n for n in every - set(_FLAGS_OF[kind]) if getattr(options, n) is not None)
+    if idle:
+        msg = f"--{idle[0]} does nothing with --{given[0]}"
+        raise OptionError(msg)
+    if kind == "inputs":
+        return FileSource(
+            inputs=options.inputs,
+            bands=flags.pairs("--bands", options.bands, flags.index) or None,
+            datetime_pattern=options.datetime_pattern,
+        )
+    return _catalogued(options, kind, known or Dataset(id="", name="", description=""))
+
+
+def _catalogued(options: BuildCollectionOptions, kind: str, known: Dataset) -> ItemSource:
+    """A source of items with assets; a known dataset fills in what no flag says."""
+    rewrite = flags.pairs("--url_rewrite", options.url_rewrite, str) or known.url_rewrite_patterns
+    reading = StacReading(
+        band_map=flags.pairs("--band_map", options.band_map, str) or known.band_map or None,
+        band_index_map=flags.pairs("--bands", options.bands, flags.index) or known.band_index_map,
+        data_source=options.data_source or known.id,
+        url_rewrite_patterns=rewrite,
+        bbox=flags.bbox(options.bbox),
+        date_range=flags.date_range(options.date_range),
+    )
+    if kind == "stac":
+        return StacFiles(inputs=options.stac, reading=reading)
+    if kind == "stac_api":
+        collections = flags.listed(options.stac_collections or known.stac_collection)
+        return StacSearch(
+            url=options.stac_api or str(known.stac_api),
+            collections=collections,
+            reading=reading,
+            query=flags.json_object("--query", options.query),
+            max_items=options.max_items,
+        )
+    column_map = flags.pairs("--column_map", options.column_map, str) or known.column_map
+    return RecordTable(
+        uri=options.table or str(known.record_table_uri),
+        reading=reading,
+        column_map=column_map,
+        href_column=options.href_column or known.href_column,
+        where=options.where,
+    )
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -79,19 +182,6 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 def _report(options: BuildCollectionOptions) -> launch.Report:
     return launch.Report(build_summary, BUILD_SHARES, options.error_threshold)
-
-
-def _bands(text: str | None) -> dict[str, int] | None:
-    if not text:
-        return None
-    bands: dict[str, int] = {}
-    for part in text.split(","):
-        name, _, index = part.partition("=")
-        if not name.strip() or not index.strip().isdigit() or name.strip() in bands:
-            msg = f"--bands has {part!r}, expected NAME=INDEX with each name once, like red=0,nir=3"
-            raise OptionError(msg)
-        bands[name.strip()] = int(index)
-    return bands
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Like ``python pipelines/sample_points.py --collection DIR --points FILE_OR_GLOB
 
 import argparse
 import functools
-import re
 import sys
 from collections.abc import Sequence
 
@@ -27,7 +26,7 @@ from rasteret_beam import (
 from rasteret_beam.options import MATCHES, NEIGHBOURHOODS, UNMATCHED
 from rasteret_beam.output import FORMATS
 from rasteret_beam.reporting import SAMPLE_SHARES, sample_summary
-from rasteret_beam.runners import launch
+from rasteret_beam.runners import flags, launch
 
 
 class SamplePointsOptions(PipelineOptions):
@@ -87,15 +86,15 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
     sampled = read.points | "SamplePoints" >> SamplePoints(
         collection=options.collection,
         options=SampleOptions(
-            bands=tuple(name for name in re.split(r"[,;\s]+", options.bands) if name),
+            bands=flags.listed(options.bands),
             match=options.match,
             max_distance_pixels=options.max_distance_pixels,
             return_neighbourhood=options.return_neighbourhood,
             unmatched=options.unmatched,
         ),
         filters=Filters(
-            date_range=_date_range(options.date_range),
-            bbox=_bbox(options.bbox),
+            date_range=flags.date_range(options.date_range),
+            bbox=flags.bbox(options.bbox),
             cloud_cover_lt=options.cloud_cover_lt,
             where=options.where,
         ),
@@ -125,27 +124,6 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 def _report(options: SamplePointsOptions) -> launch.Report:
     return launch.Report(sample_summary, SAMPLE_SHARES, options.error_threshold)
-
-
-def _date_range(text: str | None) -> tuple[str, str] | None:
-    if not text:
-        return None
-    parts = text.split("/")
-    if len(parts) != 2:  # noqa: PLR2004 -- start and end
-        msg = f"--date_range is {text!r}, expected start/end like 2024-01-01/2024-02-01"
-        raise OptionError(msg)
-    return parts[0], parts[1]
-
-
-def _bbox(text: str | None) -> tuple[float, float, float, float] | None:
-    if not text:
-        return None
-    try:
-        xmin, ymin, xmax, ymax = (float(part) for part in text.split(","))
-    except ValueError as error:
-        msg = f"--bbox is {text!r}, expected xmin,ymin,xmax,ymax"
-        raise OptionError(msg) from error
-    return xmin, ymin, xmax, ymax
 
 
 if __name__ == "__main__":

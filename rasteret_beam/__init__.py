@@ -25,23 +25,33 @@ from rasteret_beam.errors import (
     PointsError,
     RasteretBeamError,
 )
+from rasteret_beam.indexing.files import FileSource
+from rasteret_beam.indexing.items import AssetRef, Item
+from rasteret_beam.indexing.stac import StacReading
+from rasteret_beam.indexing.stac_api import StacSearch
+from rasteret_beam.indexing.stac_files import StacFiles
+from rasteret_beam.indexing.tables import RecordTable
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.points import PointColumns
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms.build_collection import BuildCollection
 from rasteret_beam.transforms.fallback_ring import FallbackRing
 from rasteret_beam.transforms.fetch_tiles import FetchTiles
+from rasteret_beam.transforms.index_items import IndexItems
+from rasteret_beam.transforms.list_items import ListItems
 from rasteret_beam.transforms.plan_tiles import PlanTiles
 from rasteret_beam.transforms.read_collection import ReadCollection
 from rasteret_beam.transforms.read_points import ReadPoints
 from rasteret_beam.transforms.rows import BatchPoints, ToRows
 from rasteret_beam.transforms.sample_nearest import SampleNearest
 from rasteret_beam.transforms.sample_points import SamplePoints
+from rasteret_beam.transforms.write_collection import WriteCollection
 from rasteret_beam.transforms.write_samples import WriteDeadLetters, WriteSamples
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AssetRef",
     "BandNotFoundError",
     "BatchPoints",
     "BuildCollection",
@@ -51,7 +61,11 @@ __all__ = [
     "DeadLetter",
     "FallbackRing",
     "FetchTiles",
+    "FileSource",
     "Filters",
+    "IndexItems",
+    "Item",
+    "ListItems",
     "OptionError",
     "PlanTiles",
     "PointBatch",
@@ -61,15 +75,20 @@ __all__ = [
     "ReadCollection",
     "ReadPoints",
     "Record",
+    "RecordTable",
     "SampleBatch",
     "SampleNearest",
     "SampleOptions",
     "SamplePoints",
+    "StacFiles",
+    "StacReading",
+    "StacSearch",
     "Store",
     "TileBatch",
     "TileBlockKey",
     "TilePoints",
     "ToRows",
+    "WriteCollection",
     "WriteDeadLetters",
     "WriteSamples",
 ]

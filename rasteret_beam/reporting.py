@@ -21,6 +21,16 @@ _SAMPLE_COUNTERS = (
     "tiles_planned", "tiles_fetched", "tiles_sparse", "tiles_failed",
     "rows_written",
 )  # fmt: skip
+_BUILD_SUMMARY = """\
+Items     {items_read} read, {items_refused} refused, {items_failed} without a usable band
+Files     {files_read} read, {files_indexed} indexed, {files_failed} failed, \
+{files_unchanged} unchanged
+Records   {records_written} written, {duplicates_dropped} twice, {items_kept} kept in {seconds} s"""
+_BUILD_COUNTERS = (
+    "items_read", "items_refused", "items_failed", "items_kept",
+    "files_read", "files_indexed", "files_failed", "files_unchanged",
+    "records_written", "duplicates_dropped",
+)  # fmt: skip
 
 
 class Share(NamedTuple):
@@ -42,7 +52,10 @@ SAMPLE_SHARES = (
     Share("records", "records_failed", "records_read"),
     Share("points", "points_malformed", "points_read"),
 )
-BUILD_SHARES = (Share("files", "files_failed", "files_read"),)
+BUILD_SHARES = (
+    Share("files", "files_failed", "files_read"),
+    Share("items", "items_refused", "items_read"),
+)
 
 
 def progress_line(counts: Mapping[str, int], seconds: float) -> str:
@@ -74,11 +87,9 @@ def sample_summary(counts: Mapping[str, int], seconds: float) -> str:
 
 
 def build_summary(counts: Mapping[str, int], seconds: float) -> str:
-    """Gives the closing line of an indexing job."""
-    return (
-        f"Files     {counts.get('files_read', 0):,} read, {counts.get('files_indexed', 0):,} "
-        f"indexed, {counts.get('files_failed', 0):,} failed in {seconds:.1f} s"
-    )
+    """Gives the closing lines of an indexing job."""
+    tell = {name: f"{counts.get(name, 0):,}" for name in _BUILD_COUNTERS}
+    return _BUILD_SUMMARY.format_map({**tell, "seconds": f"{seconds:.1f}"})
 
 
 def complaints(

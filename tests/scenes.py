@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tifffile
 
-from rasteret_beam.collection import CollectionQuery, indexing
+from rasteret_beam.collection import CollectionQuery
 from rasteret_beam.collection.filters import Filters
+from rasteret_beam.indexing.in_process import index_items
+from rasteret_beam.indexing.items import EVERY_SAMPLE, AssetRef, Item
 from rasteret_beam.local import sample_points
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.points import PointColumns
-from rasteret_beam.storage import Store
 
 RASTERET_SCHEMA = pa.schema(
     [
@@ -95,13 +96,11 @@ def make_collection(folder, scenes, *, name="collection", mutate=None):
         name: Name of the Parquet file, and the records' ``collection``.
         mutate: Changes the index's rows (a list of dicts) before they are written.
     """
-    files = []
+    items = []
     for scene in scenes:
         bands = None if scene.bands is None else {b: i for i, b in enumerate(scene.bands)}
-        file = indexing.index_file(Store(), write_scene(folder, scene), bands=bands)
-        files.append((scene.name, file._replace(datetime=scene.when)))
-    bands = list(dict.fromkeys(band for _, file in files for band in file.bands))
-    table = indexing.collection_table(files, bands, name)
+        items.append(file_item(scene.name, write_scene(folder, scene), bands, scene.when))
+    table = index_table(items, name=name)
     if mutate is not None:
         rows = table.to_pylist()
         mutate(rows)
@@ -109,6 +108,19 @@ def make_collection(folder, scenes, *, name="collection", mutate=None):
     path = pathlib.Path(folder) / f"{name}.parquet"
     pq.write_table(table, path)
     return str(path)
+
+
+def file_item(name, href, bands=None, when=None):
+    """An item of one file; every sample is a band where none are named."""
+    wanted = bands or {EVERY_SAMPLE: None}
+    return Item(name, {band: AssetRef(str(href), at) for band, at in wanted.items()}, when)
+
+
+def index_table(items, *, store=None, name="collection"):
+    """The collection of items that can all be used, as a table."""
+    table, letters = index_items(items, store=store, name=name)
+    assert letters == []
+    return table
 
 
 def sample(collection, points, bands=("B1",), *, crs="EPSG:32631", filters=None, **options):

@@ -14,6 +14,7 @@ from rasteret_beam import (
     CollectionQuery,
     FallbackRing,
     FetchTiles,
+    FileSource,
     PlanTiles,
     PointColumns,
     ReadCollection,
@@ -62,8 +63,10 @@ def index(files, tmp_path_factory):
     with beam.Pipeline("FnApiRunner") as pipeline:
         built = (
             pipeline
-            | beam.Create([_path(name) for name in files])
-            | BuildCollection(folder=str(folder / "collection"))
+            | BuildCollection(
+                source=FileSource(inputs=tuple(_path(name) for name in files)),
+                folder=str(folder / "collection"),
+            )
         )
         _ = built.dead_letters | WriteDeadLetters(folder=str(folder / "dead_letters"))
     return folder

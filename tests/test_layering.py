@@ -13,6 +13,7 @@ LAYERS = [
     {"schema"},
     {"points", "collection", "sampling", "planning", "fetching", "output", "reporting",
      "point_files"},
+    {"indexing"},
     {"local"},
     {"transforms"},
     {"runners"},

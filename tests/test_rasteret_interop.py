@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from scenes import Scene, ramp, run, write_scene
 
-from rasteret_beam import BuildCollection
+from rasteret_beam import BuildCollection, FileSource
 from rasteret_beam.points import PointColumns
 
 PYTHON = os.environ.get("RASTERET_PYTHON")
@@ -50,8 +50,9 @@ def folder(tmp_path_factory):
         scene = Scene(name=name, pixels=pixels, epsg=epsg, origin=(x, 4600000.0), nodata="0")
         paths.append(write_scene(folder, scene))
     with beam.Pipeline("FnApiRunner") as pipeline:
-        _ = pipeline | beam.Create(paths) | BuildCollection(
-            folder=str(folder / "collection"), datetime_pattern=r"_(\d{8})",
+        _ = pipeline | BuildCollection(
+            source=FileSource(inputs=tuple(paths), datetime_pattern=r"_(\d{8})"),
+            folder=str(folder / "collection"),
         )
     lon = [3.0 + 0.0004 * number for number in range(60)]
     lat = [41.55 - 0.0003 * number for number in range(60)]

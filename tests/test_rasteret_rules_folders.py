@@ -6,11 +6,11 @@ import pathlib
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from scenes import Scene, make_collection, ramp, write_scene
+from scenes import Scene, file_item, index_table, make_collection, ramp, write_scene
 
-from rasteret_beam.collection import CollectionQuery, indexing, list_fragments, read_fragment
+from rasteret_beam.collection import CollectionQuery, list_fragments, read_fragment
 from rasteret_beam.collection.filters import Filters
-from rasteret_beam.storage import Store
+from rasteret_beam.indexing.layout import partition_of
 
 
 def scene(name):
@@ -32,9 +32,8 @@ def partitioned(tmp_path, *rows):
     for name, year, month in rows:
         made = scene(name)
         when = year and dt.datetime(year, month, 2)  # noqa: DTZ001 -- UTC, as stored
-        file = indexing.index_file(Store(), write_scene(tmp_path, made))
-        table = indexing.collection_table([(name, file._replace(datetime=when))], ["B1"], "c")
-        part = folder / indexing.partition_of(when)
+        table = index_table([file_item(name, write_scene(tmp_path, made), when=when)])
+        part = folder / partition_of(when)
         part.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, part / f"{name}.parquet")
     return str(folder)
@@ -49,7 +48,7 @@ def test_rule_1_hive_folders_are_read_in_the_order_of_their_paths(tmp_path):
 
 def test_rule_1_records_without_a_datetime_lie_in_the_default_partition(tmp_path):
     path = partitioned(tmp_path, ("feb", 2024, 2), ("none", None, None))
-    assert indexing.partition_of(None).startswith("year=__HIVE_DEFAULT_PARTITION__/")
+    assert partition_of(None).startswith("year=__HIVE_DEFAULT_PARTITION__/")
     assert sorted(ids(path)) == ["feb", "none"]
     assert {r.info.record_id: r.info.datetime_us for r in records(path)}["none"] is None
 

@@ -8,11 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import serving
 from make_tiff import ASCII, make_tiff
-from scenes import Scene, make_collection, ramp, rows_of, run, sample
+from scenes import Scene, file_item, index_table, make_collection, ramp, rows_of, run, sample
 
-from rasteret_beam.collection import CollectionQuery, indexing
+from rasteret_beam.collection import CollectionQuery
 from rasteret_beam.elements import Geotransform
 from rasteret_beam.errors import MalformedTiffError
+from rasteret_beam.indexing.headers import index_file
 from rasteret_beam.local import sample_points
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.points import PointColumns
@@ -36,8 +37,7 @@ def tiff(pixels, **options):
 
 def index(folder, href, *, store=None, bands=None, mutate=None):
     """Writes a collection of one file; gives its path."""
-    file = indexing.index_file(store or Store(), href, bands=bands)
-    table = indexing.collection_table([("a", file)], list(file.bands), "collection")
+    table = index_table([file_item("a", href, bands)], store=store)
     if mutate is not None:
         rows = table.to_pylist()
         mutate(rows[0])
@@ -295,4 +295,4 @@ def test_difference_a_file_with_a_tag_of_type_undefined_is_indexed(tmp_path):
 def test_difference_one_bad_header_names_its_own_fault(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"II*\0")
     with pytest.raises(MalformedTiffError):
-        indexing.index_file(Store(), str(tmp_path / "a.tif"))
+        index_file(Store(), str(tmp_path / "a.tif"))

@@ -74,7 +74,7 @@ class Filters:
                 msg = f"Invalid date range: {self.date_range}; expected start <= end"
                 raise OptionError(msg)
         if self.bbox is not None:
-            _check_bbox(self.bbox)
+            check_bbox(self.bbox)
         cloud = self.cloud_cover_lt
         is_number = isinstance(cloud, (int, float)) and not isinstance(cloud, bool)
         if cloud is not None and not (is_number and 0 <= cloud <= 100):  # noqa: PLR2004 -- percent
@@ -316,7 +316,12 @@ def _instant_scalar(text: str, kind: pa.DataType) -> pa.Scalar:
     return pa.scalar(instant, kind if pa.types.is_timestamp(kind) else None)
 
 
-def _check_bbox(bbox: Sequence[float]) -> None:
+def check_bbox(bbox: Sequence[float]) -> None:
+    """Refuses what is no bbox.
+
+    Raises:
+        OptionError: Not four finite numbers, or a minimum above its maximum.
+    """
     if len(bbox) != _BBOX_NUMBERS or not np.isfinite(bbox).all():
         msg = f"Invalid bbox format: {bbox}; expected xmin, ymin, xmax, ymax"
         raise OptionError(msg)

@@ -7,10 +7,11 @@ this package reads, so that nothing wrong gets into an index.
 from __future__ import annotations
 
 import dataclasses
+import html
 import logging
 import re
 import struct
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import tifffile
@@ -52,11 +53,28 @@ _TIEPOINT_NUMBERS = 6
 _MATRIX_NUMBERS = 16
 _ALIGNED_RTOL = 1e-8
 _GDAL_NODATA_ITEM = re.compile(r'<Item name="NODATA_VALUES?"[^>]*>\s*([^\s<]+)')
+_GDAL_CALIBRATION_ITEM = re.compile(
+    r'<Item name="[^"]*" sample="(\d+)" role="(scale|offset|unittype)"[^>]*>([^<]*)<',
+)
 # What tifffile raises on broken files.
 _PARSE_ERRORS = (
     tifffile.TiffFileError, ValueError, TypeError, KeyError, IndexError, AttributeError,
     ArithmeticError, struct.error, MemoryError, RecursionError, AssertionError, EOFError,
 )  # fmt: skip
+
+
+class Calibration(NamedTuple):
+    """What GDAL's metadata says of one sample: value = stored * scale + offset, in unit.
+
+    Attributes:
+        scale: Factor, or None.
+        offset: Summand, or None.
+        unit: Unit of the value, or None.
+    """
+
+    scale: float | None = None
+    offset: float | None = None
+    unit: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +99,7 @@ class TiffHeader:
         tile_byte_counts: int64, same shape.
         jpeg_tables: Tag 347, or None.
         nodata_text: GDAL's nodata tag as spelled, or None.
+        calibrations: 0-based sample -> scale, offset and unit, where the file has any.
         scale: (x, y) size of a pixel, y negative where north is up.
         origin: (x, y) of the outer corner of the first pixel.
         pixel_scale: Tag 33550 as stored, or ().
@@ -105,6 +124,7 @@ class TiffHeader:
     tile_byte_counts: np.ndarray
     jpeg_tables: bytes | None
     nodata_text: str | None
+    calibrations: dict[int, Calibration]
     scale: tuple[float, float]
     origin: tuple[float, float]
     pixel_scale: tuple[float, ...]
@@ -181,6 +201,7 @@ class _Reader:
             tile_byte_counts=self._table(Tag.TILE_BYTE_COUNTS),
             jpeg_tables=self._jpeg_tables(),
             nodata_text=self._nodata_text(),
+            calibrations=self._calibrations(),
             scale=scale,
             origin=origin,
             pixel_scale=self._floats(Tag.MODEL_PIXEL_SCALE),
@@ -365,6 +386,28 @@ class _Reader:
             found = _GDAL_NODATA_ITEM.search(str(self._tags.get(Tag.GDAL_METADATA, "")))
             text = found.group(1) if found else None
         return text if text is not None and parse_nodata(text) is not None else None
+
+
+    def _calibrations(self) -> dict[int, Calibration]:
+        """GDAL's items of the roles scale, offset and unittype; what is no number is none."""
+        found: dict[int, Calibration] = {}
+        text = str(self._tags.get(Tag.GDAL_METADATA, ""))
+        for sample, role, value in _GDAL_CALIBRATION_ITEM.findall(text):
+            before = found.get(int(sample), Calibration())
+            if role == "unittype":
+                found[int(sample)] = before._replace(unit=html.unescape(value).strip() or None)
+            elif _is_number(value):
+                number = float(value)
+                at = {"scale": (number, before.offset), "offset": (before.scale, number)}[role]
+                found[int(sample)] = Calibration(*at, before.unit)
+        return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
 
 
 def parse_nodata(text: str | None) -> float | None:

@@ -25,6 +25,7 @@ import tifffile
 from rasteret_beam import (
     BuildCollection,
     CollectionQuery,
+    FileSource,
     PointColumns,
     ReadPoints,
     SampleOptions,
@@ -143,7 +144,9 @@ def main():
         paths = write_scenes(folder, arguments.dates)
         write_points(folder / "points.parquet", arguments.points)
         with beam.Pipeline("FnApiRunner") as pipeline:
-            _ = pipeline | beam.Create(paths) | BuildCollection(folder=str(folder / "collection"))
+            _ = pipeline | BuildCollection(
+                source=FileSource(inputs=tuple(paths)), folder=str(folder / "collection"),
+            )
         wall, cpu, digests = {}, {}, {}
         for _ in range(arguments.rounds):
             for title, job in jobs.items():

@@ -97,7 +97,7 @@ def test_no_points_give_a_file_with_the_whole_schema(place, sample):
         ({"match": "oldest"}, "match must be either 'all' or 'latest', got 'oldest'"),
         ({"max_distance_pixels": "-1"}, "max_distance_pixels must be >= 0"),
         ({"return_neighbourhood": "always"}, "max_distance_pixels must be > 0"),
-        ({"date_range": "2024"}, "--date_range is '2024', expected start/end"),
+        ({"date_range": "2024"}, "--date_range is '2024', expected START/END"),
         ({"date_range": "2025-01-01/2024-01-01"}, "Invalid date range"),
         ({"bbox": "1,2,3"}, "--bbox is '1,2,3', expected xmin,ymin,xmax,ymax"),
         ({"cloud_cover_lt": "20"}, "Collection has no cloud cover data"),

@@ -9,10 +9,9 @@ import pytest
 from apache_beam.testing.util import assert_that
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from fakes import serving
-from scenes import Scene, grid_points, ramp, write_scene
+from scenes import Scene, file_item, grid_points, index_table, ramp, write_scene
 
 from rasteret_beam import BatchPoints, PointColumns, SampleOptions, SamplePoints, Store, ToRows
-from rasteret_beam.collection import indexing
 
 SCENE = Scene(name="a", pixels=ramp(200, 200, bands=2), tiff={"planarconfig": "contig"})
 PIXELS = [(row, col) for row in range(0, 200, 7) for col in range(0, 200, 9)]
@@ -24,8 +23,7 @@ STORE = Store(allow_http=True)
 def server(tmp_path):
     data = pathlib.Path(write_scene(tmp_path, SCENE)).read_bytes()
     with serving({"a.tif": data}) as server:
-        indexed = indexing.index_file(STORE, server.uri("a.tif"))
-        table = indexing.collection_table([("a", indexed)], ["B1", "B2"], "c")
+        table = index_table([file_item("a", server.uri("a.tif"))], store=STORE)
         pq.write_table(table, tmp_path / "c.parquet")
         server.requests.clear()
         yield server

@@ -16,6 +16,7 @@ from rasteret_beam import (
     CollectionQuery,
     FallbackRing,
     FetchTiles,
+    FileSource,
     PlanTiles,
     PointColumns,
     ReadCollection,
@@ -49,8 +50,10 @@ def _all_transforms(folder, scenes, points, flags):
     with _pipeline(flags) as pipeline:
         built = (
             pipeline
-            | beam.Create([*scenes, str(folder / "gone.tif")])
-            | BuildCollection(folder=str(folder / "collection"))
+            | BuildCollection(
+                source=FileSource(inputs=(*scenes, str(folder / "gone.tif"))),
+                folder=str(folder / "collection"),
+            )
         )
         _ = built.dead_letters | WriteDeadLetters(folder=str(folder / "letters"))
     with _pipeline(flags) as pipeline:

@@ -1,0 +1,1 @@
+"""How a collection comes to be: items from files, STAC or tables, headers, Parquet rows."""

@@ -1,0 +1,157 @@
+"""What an earlier run found: rows of a collection, and files that need no second look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from rasteret_beam.collection import available_bands
+from rasteret_beam.collection.fragments import find_files, open_fragment
+from rasteret_beam.errors import CollectionError, FetchError
+from rasteret_beam.grid.geotransform import from_coefficients
+from rasteret_beam.indexing.footprint import Extent
+from rasteret_beam.indexing.headers import BandStructs, IndexedFile, index_file
+from rasteret_beam.indexing.rows import CONTRACT_COLUMNS, IndexedItem, pack, property_column
+from rasteret_beam.schema import BAND_TIFF, METADATA_SUFFIX, TIFF_SUFFIX
+from rasteret_beam.storage.store import FileInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rasteret_beam.collection import Fragment
+    from rasteret_beam.storage import Store
+
+_BATCH_ROWS = 512
+_TABLES = ("tile_offsets", "tile_byte_counts")
+_TIFF_FIELDS = {BAND_TIFF.field(i).name for i in range(BAND_TIFF.num_fields)}
+
+
+def list_earlier(store: Store, uri: str) -> list[Fragment]:
+    """Lists the files of an earlier collection; none where there is no collection yet."""
+    try:
+        return find_files(store, uri)
+    except CollectionError:
+        return []
+
+
+def read_earlier(store: Store, fragment: Fragment) -> Iterator[tuple[list[IndexedItem], pa.Schema]]:
+    """Reads the rows of one file, with the types of their properties.
+
+    Raises:
+        CollectionError: It is not Parquet.
+    """
+    dataset = open_fragment(store, fragment)
+    bands = tuple(available_bands(dataset.schema.names))
+    own = {band + suffix for band in bands for suffix in (METADATA_SUFFIX, TIFF_SUFFIX)}
+    fields = [f for f in dataset.schema if f.name not in own and property_column(f.name) == f.name]
+    names = [n for n in dataset.schema.names if n not in ("year", "month")]
+    scanner = dataset.scanner(columns=names, batch_size=_BATCH_ROWS, use_threads=False)
+    for batch in scanner.to_batches():
+        columns = {name: _values(batch.column(name)) for name in batch.schema.names}
+        rows = [
+            {name: column[row] for name, column in columns.items()}
+            for row in range(batch.num_rows)
+        ]
+        yield [pack(_whole(row), bands) for row in rows], pa.schema(fields)
+
+
+def known_files(items: Iterable[IndexedItem]) -> dict[str, IndexedFile]:
+    """Gives what earlier rows tell of their files, by address.
+
+    Only files whose size and ETag were kept are given: of others nobody could tell
+    whether they have changed.
+    """
+    known: dict[str, IndexedFile] = {}
+    for item in items:
+        row = item.row()
+        for band, asset in row["assets"].items():
+            metadata, tiff = row.get(band + METADATA_SUFFIX), row.get(band + TIFF_SUFFIX)
+            if metadata is None or tiff is None:
+                continue
+            if not tiff.keys() >= _TIFF_FIELDS or tiff["etag"] is None:
+                continue
+            file = known.setdefault(asset["href"], _file(metadata, tiff))
+            structs = BandStructs(metadata, tiff)
+            known[asset["href"]] = file._replace(
+                bands={**file.bands, asset["band_index"] or 0: structs},
+            )
+    return known
+
+
+def current_file(
+    store: Store, href: str, indexes: Iterable[int | None] | None, known: IndexedFile | None,
+) -> tuple[IndexedFile, bool]:
+    """Gives a file as it is now; its header is read only if it may have changed.
+
+    Args:
+        store: How files are read.
+        href: The file.
+        indexes: Samples that are wanted; None for every one.
+        known: What an earlier run found, or None.
+
+    Returns:
+        The file, and whether the earlier run's findings stand.
+
+    Raises:
+        FetchError: The file cannot be read.
+        MalformedTiffError: It is no sound TIFF.
+        UnsupportedTiffError: Its pixels are not read.
+    """
+    if known is not None:
+        wanted = range(known.samples) if indexes is None else [i or 0 for i in indexes]
+        try:
+            unchanged = store.info(href) == known.info
+        except FetchError:  # some servers refuse HEAD
+            unchanged = False
+        if unchanged and all(index in known.bands for index in wanted):
+            return known, True
+    return index_file(store, href), False
+
+
+def _file(metadata: dict[str, Any], tiff: dict[str, Any]) -> IndexedFile:
+    transform = from_coefficients(metadata["transform"])
+    return IndexedFile(
+        FileInfo(tiff["file_size"], tiff["etag"]),
+        tiff["crs"],
+        Extent(
+            metadata["image_width"],
+            metadata["image_height"],
+            (transform.scale_x, transform.scale_y),
+            (transform.origin_x, transform.origin_y),
+        ),
+        metadata["samples_per_pixel"] or 1,
+        {},
+    )
+
+
+def _whole(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with every column of the contract, and assets as structs without nulls."""
+    assets = {
+        band: {"href": asset, "band_index": None} if isinstance(asset, str)
+        else {key: asset.get(key) for key in ("href", "band_index")}
+        for band, asset in (row["assets"] or {}).items() if asset is not None
+    }  # fmt: skip
+    return {**{name: row.get(name) for name in CONTRACT_COLUMNS}, **row, "assets": assets}
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Python values, but tile tables as arrays: they are most of a collection."""
+    kind = column.type
+    if not (pa.types.is_struct(kind) and all(kind.get_field_index(n) >= 0 for n in _TABLES)):
+        return list(column.to_pylist())
+    plain = [n for n in (kind.field(i).name for i in range(kind.num_fields)) if n not in _TABLES]
+    fields = {name: column.field(name).to_pylist() for name in plain}
+    fields |= {name: _tables(column.field(name)) for name in _TABLES}
+    valid = column.is_valid().to_pylist()
+    return [
+        {name: values[row] for name, values in fields.items()} if valid[row] else None
+        for row in range(len(column))
+    ]
+
+
+def _tables(lists: pa.ListArray) -> list[np.ndarray]:
+    starts = lists.offsets.to_numpy()
+    values = lists.values.to_numpy(zero_copy_only=False)
+    return [values[starts[row] : starts[row + 1]].astype(np.int64) for row in range(len(lists))]

@@ -1,0 +1,125 @@
+"""COGs by address: a file, a pattern, a folder, or a list of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from rasteret_beam.errors import FetchError, RasteretBeamError
+from rasteret_beam.indexing import naming
+from rasteret_beam.indexing.items import EVERY_SAMPLE, AssetRef, Item, ItemBatch, dead_letter
+from rasteret_beam.storage import redact
+from rasteret_beam.storage.files import RangeFile
+from rasteret_beam.storage.store import has_wildcard, local_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rasteret_beam.storage import Store
+
+_PART_FILES = 1000
+
+NamedFile = tuple[str, str]
+"""Record id and address."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FileSource:
+    """Items of one COG each.
+
+    Attributes:
+        inputs: A file whose name ends as a TIFF's does, a pattern, a local folder (all
+            TIFFs below it), or else a text file with one path or URL a line; blank
+            lines and lines that begin with ``#`` are passed over. Or addresses, one by
+            one.
+        bands: Name -> 0-based sample index; by default ``B1`` .. ``Bn`` of each file.
+        datetime_pattern: Regular expression that finds the acquisition time in a
+            file's name; see ``naming.find_datetime``.
+
+    Raises:
+        OptionError: The pattern is no regular expression.
+    """
+
+    inputs: str | tuple[str, ...]
+    bands: Mapping[str, int] | None = None
+    datetime_pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the pattern."""
+        if self.datetime_pattern is not None:
+            naming.check_datetime_pattern(self.datetime_pattern)
+
+    def parts(self, store: Store) -> Iterator[list[NamedFile]]:
+        """Lists the files, and gives those that share a stem ids of their own.
+
+        Raises:
+            FetchError: Nothing matches, or the list cannot be read.
+        """
+        hrefs = list_files(store, self.inputs)
+        by_stem: dict[str, list[str]] = {}
+        for href in hrefs:
+            by_stem.setdefault(naming.stem(href), []).append(href)
+        ids = {}
+        for same in by_stem.values():
+            ids.update(naming.record_ids(sorted(same)))
+        named = [(ids[href], href) for href in hrefs]
+        for first in range(0, len(named), _PART_FILES):
+            yield named[first : first + _PART_FILES]
+
+    def read(self, store: Store, part: list[NamedFile]) -> Iterator[ItemBatch]:  # noqa: ARG002 -- an address is all there is
+        """Gives an item for each file; a dead letter where its name has no time."""
+        items, letters = [], []
+        for record_id, href in part:
+            try:
+                items.append(self._item(record_id, href))
+            except RasteretBeamError as error:
+                letters.append(dead_letter({"href": href}, error))
+        yield ItemBatch(items, letters)
+
+    def _item(self, record_id: str, href: str) -> Item:
+        pattern = self.datetime_pattern
+        wanted: Mapping[str, int | None] = self.bands or {EVERY_SAMPLE: None}
+        return Item(
+            record_id,
+            {name: AssetRef(href, index) for name, index in wanted.items()},
+            None if pattern is None else naming.find_datetime(pattern, href),
+        )
+
+
+def list_files(store: Store, inputs: str | Sequence[str]) -> list[str]:
+    """Lists files to index.
+
+    Args:
+        store: How files are read.
+        inputs: As ``FileSource.inputs``.
+
+    Returns:
+        Addresses, each once, local ones in full.
+
+    Raises:
+        FetchError: Nothing matches, or the list cannot be read.
+    """
+    if not isinstance(inputs, str):
+        return list(dict.fromkeys(naming.absolute_href(uri) for uri in inputs))
+    path = local_path(inputs)
+    if path is not None and path.is_dir():
+        found = [uri for uri in store.list_files(inputs) if _is_tiff(uri)]
+        if not found:
+            msg = f"{inputs}: no .tif or .tiff file below it"
+            raise FetchError(msg)
+    elif has_wildcard(inputs) or _is_tiff(inputs):
+        found = store.glob(inputs)
+    else:
+        with RangeFile(store, inputs) as file:
+            try:
+                lines = file.read().decode().splitlines()
+            except UnicodeDecodeError as error:
+                msg = f"{redact(inputs)}: neither a TIFF by its name nor a list of files"
+                raise FetchError(msg) from error
+        found = [line.strip() for line in lines]
+        found = [line for line in found if line and not line.startswith("#")]
+    return list(dict.fromkeys(naming.absolute_href(uri) for uri in found))
+
+
+def _is_tiff(uri: str) -> bool:
+    return uri.partition("?")[0].lower().endswith((".tif", ".tiff", ".gtiff", ".cog"))

@@ -1,0 +1,68 @@
+"""Items -> a collection's table in one process, without Beam: for notebooks and tests."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from typing import TYPE_CHECKING
+
+from rasteret_beam.errors import RasteretBeamError
+from rasteret_beam.indexing.headers import IndexedFile, index_file
+from rasteret_beam.indexing.layout import Sketch
+from rasteret_beam.indexing.parts import collection_schema, to_table
+from rasteret_beam.indexing.rows import make_row
+from rasteret_beam.storage import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pyarrow as pa
+
+    from rasteret_beam.elements import DeadLetter
+    from rasteret_beam.indexing.items import Item, ItemSource
+
+_CONCURRENT_HEADERS = 64
+
+
+def items_of(source: ItemSource, store: Store) -> tuple[list[Item], list[DeadLetter]]:
+    """Gives the items of a source, and what in it is none."""
+    batches = [batch for part in source.parts(store) for batch in source.read(store, part)]
+    return (
+        [item for batch in batches for item in batch.items],
+        [letter for batch in batches for letter in batch.dead_letters],
+    )
+
+
+def index_items(
+    items: Iterable[Item], *, store: Store | None = None, name: str = "",
+) -> tuple[pa.Table, list[DeadLetter]]:
+    """Reads the headers of items' files into a collection's table.
+
+    Args:
+        items: What to index.
+        store: How files are read.
+        name: Name of the collection; value of ``collection`` where an item has none.
+
+    Returns:
+        The table, in the order of the items, and what cannot be used.
+    """
+    items, store = list(items), store or Store()
+    hrefs = {asset.href for item in items for asset in item.assets.values()}
+    with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_HEADERS) as pool:
+        files = dict(zip(hrefs, pool.map(lambda href: _file(store, href), hrefs), strict=True))
+    sketch, rows, letters = Sketch(), [], []
+    for item in items:
+        indexed, found = make_row(item, files)
+        letters.extend(found)
+        if indexed is not None:
+            sketch.add(indexed)
+            rows.append(indexed.row())
+    for row in rows:
+        row["collection"] = name if row["collection"] is None else row["collection"]
+    return to_table(rows, collection_schema(sketch.layout(), {"name": name})), letters
+
+
+def _file(store: Store, href: str) -> IndexedFile | RasteretBeamError:
+    try:
+        return index_file(store, href)
+    except RasteretBeamError as error:
+        return error

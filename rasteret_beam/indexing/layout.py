@@ -1,0 +1,195 @@
+"""How a collection is cut into files: folders by month, files by place and size."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+
+from rasteret_beam.grid.hilbert import hilbert_index
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable
+
+    from rasteret_beam.indexing.rows import IndexedItem
+
+_FILE_BYTES = 128 * 1024 * 1024
+_FILE_ROWS = 200_000
+_CELL_ORDER = 5
+_SORT_ORDER = 10
+_UNDATED = "__HIVE_DEFAULT_PARTITION__"
+
+
+class Shard(NamedTuple):
+    """One file of a collection.
+
+    Attributes:
+        folder: Hive folder of its rows, ``year=2024/month=5``; "" where nothing is dated.
+        number: Its number in the folder.
+    """
+
+    folder: str
+    number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Layout:
+    """What must be known of all rows before any can be written.
+
+    Attributes:
+        bands: Every band, in natural order.
+        columns: Every property's column and type.
+        dates: First and last datetime, or None.
+        n_rows: Number of rows.
+        shards: (folder, cell) -> number of its first file, and how many share it.
+    """
+
+    bands: tuple[str, ...]
+    columns: pa.Schema
+    dates: tuple[dt.datetime, dt.datetime] | None
+    n_rows: int
+    shards: dict[tuple[str, int], tuple[int, int]]
+
+    def shard_of(self, item: IndexedItem) -> Shard:
+        """Gives the file that a row belongs in; equal ids at one place share a file."""
+        folder = partition_of(item.datetime)
+        first, n_files = self.shards[folder, cell_of(item.bbox, _CELL_ORDER)]
+        spread = 0
+        if n_files > 1:
+            spread = int.from_bytes(hashlib.sha256(item.id.encode()).digest()[:8], "big") % n_files
+        return Shard("" if self.dates is None else folder, first + spread)
+
+
+class Sketch:
+    """Gathers a layout from rows; parts can be gathered apart and merged."""
+
+    def __init__(self) -> None:
+        """Begins with no row."""
+        self._bands: set[str] = set()
+        self._columns: dict[str, pa.DataType] = {}
+        self._dates: list[dt.datetime] = []
+        self._sizes: dict[tuple[str, int], tuple[int, int]] = {}
+
+    def add(self, item: IndexedItem) -> None:
+        """Takes a row."""
+        self._bands.update(item.bands)
+        for name, kind in item.columns.items():
+            self._add_column(name, kind)
+        self._add_dates([item.datetime] if item.datetime is not None else [])
+        key = partition_of(item.datetime), cell_of(item.bbox, _CELL_ORDER)
+        self._add_size(key, 1, item.n_bytes)
+
+    def declare(self, columns: pa.Schema) -> None:
+        """Takes types of columns."""
+        for field in columns:
+            self._add_column(field.name, field.type)
+
+    @property
+    def columns(self) -> pa.Schema:
+        """Every column so far, and its type."""
+        return pa.schema(sorted(self._columns.items()))
+
+    def merge(self, others: Iterable[Sketch]) -> None:
+        """Takes what other sketches gathered."""
+        for other in others:
+            self._bands |= other._bands  # noqa: SLF001 -- its own kind, as below
+            self.declare(other.columns)
+            self._add_dates(other._dates)  # noqa: SLF001
+            for key, (rows, n_bytes) in other._sizes.items():  # noqa: SLF001
+                self._add_size(key, rows, n_bytes)
+
+    def layout(self, declared: pa.Schema | None = None) -> Layout:
+        """Gives the layout.
+
+        Args:
+            declared: Types that a source declared; they go before what values tell.
+        """
+        told = {} if declared is None else {field.name: field.type for field in declared}
+        columns = {name: told.get(name, kind) for name, kind in self._columns.items()}
+        fields = [(name, _stored_type(kind)) for name, kind in sorted(columns.items())]
+        return Layout(
+            tuple(sorted(self._bands, key=_natural)),
+            pa.schema(fields),
+            (min(self._dates), max(self._dates)) if self._dates else None,
+            sum(rows for rows, _ in self._sizes.values()),
+            _cut(self._sizes),
+        )
+
+    def _add_column(self, name: str, kind: pa.DataType) -> None:
+        known = self._columns.get(name)
+        if known is None or not known.equals(kind):
+            self._columns[name] = kind if known is None else common_type(known, kind)
+
+    def _add_dates(self, dates: list[dt.datetime]) -> None:
+        together = self._dates + dates
+        self._dates = [min(together), max(together)] if together else []
+
+    def _add_size(self, key: tuple[str, int], rows: int, n_bytes: int) -> None:
+        before = self._sizes.get(key, (0, 0))
+        self._sizes[key] = before[0] + rows, before[1] + n_bytes
+
+
+def partition_of(when: dt.datetime | None) -> str:
+    """Gives the hive folder of a record, as rasteret partitions.
+
+    >>> import datetime as dt
+    >>> partition_of(dt.datetime(2024, 5, 1)), partition_of(None)[:31]
+    ('year=2024/month=5', 'year=__HIVE_DEFAULT_PARTITION__')
+    """
+    year, month = (_UNDATED, _UNDATED) if when is None else (when.year, when.month)
+    return f"year={year}/month={month}"
+
+
+def cell_of(bbox: tuple[float, float, float, float], order: int = _SORT_ORDER) -> int:
+    """Gives the place of a bbox's centre along a curve on which near cells are near."""
+    return hilbert_index((bbox[0] + bbox[2]) / 2, (bbox[1] + bbox[3]) / 2, order)
+
+
+def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType:
+    """Gives a type that values of both fit; text where nothing else does.
+
+    >>> common_type(pa.int64(), pa.float64()), common_type(pa.int64(), pa.string())
+    (DataType(double), DataType(string))
+    """
+    try:
+        unified = pa.unify_schemas(
+            [pa.schema([("_", first)]), pa.schema([("_", second)])], promote_options="permissive",
+        )
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.string()
+    return unified.field(0).type
+
+
+def _cut(sizes: dict[tuple[str, int], tuple[int, int]]) -> dict[tuple[str, int], tuple[int, int]]:
+    """Files of about one size: neighbouring cells share one, a full cell has several."""
+    shards: dict[tuple[str, int], tuple[int, int]] = {}
+    folder, number, filled = None, 0, 0.0
+    for key in sorted(sizes):
+        rows, n_bytes = sizes[key]
+        share = max(rows / _FILE_ROWS, n_bytes / _FILE_BYTES)
+        if key[0] != folder:
+            folder, number, filled = key[0], 0, 0.0
+        elif filled + share > 1:
+            number, filled = number + 1, 0.0
+        n_files = max(1, round(share))
+        shards[key] = number, n_files
+        number, filled = number + n_files - 1, (1.0 if n_files > 1 else filled + share)
+    return shards
+
+
+def _stored_type(kind: pa.DataType) -> pa.DataType:
+    """What a property of only nulls, or an encoded one, is stored as."""
+    if pa.types.is_null(kind):
+        return pa.string()
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """B2 before B10."""
+    return [(int(t), "") if t.isdigit() else (-1, t) for t in re.split(r"(\d+)", name)]

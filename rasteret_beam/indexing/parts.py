@@ -1,0 +1,140 @@
+"""Rows -> the Parquet files of a collection."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rasteret_beam import schema
+from rasteret_beam.grid import crs
+from rasteret_beam.indexing.layout import cell_of
+from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rasteret_beam.indexing.layout import Layout
+    from rasteret_beam.indexing.rows import IndexedItem
+
+_ROW_GROUP_ROWS = 50_000
+_ROW_GROUP_BYTES = 32 * 1024 * 1024
+_COMPRESSION_LEVEL = 3
+
+
+def collection_schema(layout: Layout, description: dict[str, str] | None = None) -> pa.Schema:
+    """Gives the schema of a collection, as rasteret 0.4 writes it.
+
+    Args:
+        layout: Its bands and properties.
+        description: Schema-level metadata: ``name``, ``data_source``, ...
+    """
+    asset = pa.struct([("href", pa.string()), ("band_index", pa.int64())])
+    fields = [
+        pa.field("id", pa.string()),
+        pa.field("datetime", pa.timestamp("us")),
+        pa.field("geometry", pa.binary(), metadata=geoarrow_metadata()),
+        pa.field("assets", pa.struct([(band, asset) for band in layout.bands])),
+        pa.field("bbox", schema.BBOX),
+        pa.field("proj:epsg", pa.int32()),
+        pa.field("crs", pa.string()),
+        pa.field("proj:projjson", pa.string()),
+        pa.field("collection", pa.string()),
+        *layout.columns,
+    ]
+    fields += [pa.field(band + METADATA_SUFFIX, schema.BAND_METADATA) for band in layout.bands]
+    fields += [pa.field(band + TIFF_SUFFIX, schema.BAND_TIFF) for band in layout.bands]
+    dates = "" if layout.dates is None else ",".join(d.isoformat() for d in layout.dates)
+    told = {
+        "rasteret_collection_version": "1",
+        "created": dt.datetime.now().isoformat(),  # noqa: DTZ005 -- local, as rasteret's
+        "date_range": dates,
+        **(description or {}),
+    }
+    return pa.schema(fields, metadata={**told, "geo": geo_metadata()})
+
+
+def to_table(rows: Sequence[dict[str, Any]], found: pa.Schema) -> pa.Table:
+    """Makes a table of rows; null for columns that a row does not have.
+
+    Args:
+        rows: Column -> value.
+        found: The collection's schema.
+    """
+    columns = [_column([row.get(field.name) for row in rows], field.type) for field in found]
+    return pa.Table.from_arrays(columns, schema=found)
+
+
+def write_part(
+    file: BinaryIO, items: Iterable[IndexedItem], found: pa.Schema, name: str = "",
+) -> tuple[int, int]:
+    """Writes one file of a collection, in row groups of bounded size.
+
+    Rows are ordered by place, so that a bbox filter skips row groups; of rows that are
+    equal in everything one is kept (catalogues give an item twice where it changes pages).
+
+    Args:
+        file: Opened for writing.
+        items: Its rows; all are held packed, those of one row group unpacked.
+        found: The collection's schema.
+        name: Value of ``collection`` for rows without one.
+
+    Returns:
+        Rows written, and rows dropped because they were there twice.
+    """
+    ordered = sorted(
+        items, key=lambda i: (cell_of(i.bbox), i.datetime is None, i.datetime, i.id, i.packed),
+    )
+    group: list[dict[str, Any]] = []
+    n_rows, n_twice, n_bytes, last = 0, 0, 0, b""
+    with pq.ParquetWriter(
+        file, found, compression="zstd", compression_level=_COMPRESSION_LEVEL,
+    ) as writer:
+        for item in ordered:
+            if item.packed == last:
+                n_twice += 1
+                continue
+            full = n_bytes + item.n_bytes > _ROW_GROUP_BYTES or len(group) == _ROW_GROUP_ROWS
+            if group and full:
+                writer.write_table(to_table(group, found), row_group_size=len(group))
+                group, n_bytes = [], 0
+            last = item.packed
+            row = item.row()
+            row["collection"] = name if row["collection"] is None else row["collection"]
+            group.append(row)
+            n_rows, n_bytes = n_rows + 1, n_bytes + item.n_bytes
+        writer.write_table(to_table(group, found), row_group_size=max(len(group), 1))
+    return n_rows, n_twice
+
+
+def geoarrow_metadata() -> dict[bytes, bytes]:
+    """Gives the field metadata of a footprint column: WKB in CRS84."""
+    extension = json.dumps({"crs": crs.to_projjson("OGC:CRS84")}).encode()
+    return {b"ARROW:extension:name": b"geoarrow.wkb", b"ARROW:extension:metadata": extension}
+
+
+def geo_metadata() -> str:
+    """Gives the file metadata of GeoParquet 1.1, with the bbox column as covering."""
+    sides = ("xmin", "ymin", "xmax", "ymax")
+    column = {
+        "encoding": "WKB",
+        "geometry_types": ["MultiPolygon", "Polygon"],
+        "crs": crs.to_projjson("OGC:CRS84"),
+        "covering": {"bbox": {side: ["bbox", side] for side in sides}},
+    }
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    return json.dumps(geo)
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        if not pa.types.is_string(kind):
+            raise
+    # Values of several types in one property: all as text, as JSON where it is not text.
+    texts = [v if v is None or isinstance(v, str) else json.dumps(v, default=str) for v in values]
+    return pa.array(texts, kind)

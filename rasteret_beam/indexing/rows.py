@@ -1,0 +1,232 @@
+"""Item + headers -> one row of a collection, in the Parquet contract that rasteret reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import shapely
+
+from rasteret_beam.errors import CrsError, RasteretBeamError, RecordError
+from rasteret_beam.grid import crs
+from rasteret_beam.indexing.footprint import footprint_of, join
+from rasteret_beam.indexing.headers import BandStructs, IndexedFile, structs_of
+from rasteret_beam.indexing.items import EVERY_SAMPLE, AssetRef, Item, dead_letter
+from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping
+
+    from rasteret_beam.elements import DeadLetter
+
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+_PLAIN_ROW_BYTES = 512
+_TILE_BYTES = 16
+_CODEC = pa.Codec("zstd", compression_level=1)
+
+CONTRACT_COLUMNS = (
+    "id", "datetime", "geometry", "assets", "bbox", "proj:epsg", "crs", "proj:projjson",
+    "collection",
+)  # fmt: skip
+"""Columns of every collection, in their order."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class IndexedItem:
+    """One row, packed for travel: tile tables compress to a third.
+
+    Attributes:
+        id: The item's id.
+        datetime: When it was taken, UTC, without tzinfo; or None.
+        bbox: (xmin, ymin, xmax, ymax), longitude and latitude.
+        bands: Names of the bands it has.
+        columns: Name -> Arrow type of its properties, as their values tell.
+        n_bytes: About how large the row is in memory.
+        packed: The row itself.
+    """
+
+    id: str
+    datetime: dt.datetime | None
+    bbox: tuple[float, float, float, float]
+    bands: tuple[str, ...]
+    columns: dict[str, pa.DataType]
+    n_bytes: int
+    packed: bytes
+
+    def row(self) -> dict[str, Any]:
+        """Gives the row: column -> value, tile tables as int64 arrays."""
+        size = int.from_bytes(self.packed[:8], "big")
+        unpacked = _CODEC.decompress(self.packed[8:], size, asbytes=True)
+        return dict(pickle.loads(unpacked))  # noqa: S301 -- packed by ``pack`` of the same job
+
+
+class _Band(NamedTuple):
+    name: str
+    asset: AssetRef
+    file: IndexedFile
+    structs: BandStructs
+
+
+def make_row(
+    item: Item, files: Mapping[str, IndexedFile | RasteretBeamError],
+) -> tuple[IndexedItem | None, list[DeadLetter]]:
+    """Makes the row of an item.
+
+    A band whose file cannot be used is left without metadata, and becomes a dead letter;
+    the item's other bands are kept.
+
+    Args:
+        item: The item.
+        files: What became of each of its files.
+
+    Returns:
+        The row, None where no band can be used; and what cannot be used.
+    """
+    letters: list[DeadLetter] = []
+    bands: list[_Band] = []
+    refused: dict[str, list[tuple[str, RasteretBeamError]]] = {}
+    for name, asset in _named_assets(item, files).items():
+        try:
+            bands.append(_band(name, asset, files[asset.href]))
+        except RasteretBeamError as error:
+            refused.setdefault(asset.href, []).append((name, error))
+    record_crs = item.crs or next((b.file.crs for b in bands if b.file.crs), None)
+    bands, odd = _of_one_crs(bands, record_crs)
+    for band in odd:
+        msg = (
+            f"Band {band.name} is in {crs.short(band.file.crs)}, its record in "
+            f"{crs.short(record_crs)}; a record has one CRS: index them as items of their own"
+        )
+        refused.setdefault(band.asset.href, []).append((band.name, RecordError(msg)))
+    for href, failed in refused.items():
+        told = {"id": item.id, "href": href, "bands": [n for n, _ in failed if n != EVERY_SAMPLE]}
+        letters.append(dead_letter({k: v for k, v in told.items() if v}, failed[0][1]))
+    if not bands:
+        return None, letters
+    try:
+        return _packed(item, bands, record_crs), letters
+    except CrsError as error:
+        return None, [*letters, dead_letter({"id": item.id}, error)]
+
+
+def pack(row: dict[str, Any], bands: tuple[str, ...]) -> IndexedItem:
+    """Packs a row for travel.
+
+    Args:
+        row: Column -> value.
+        bands: Names of its bands.
+    """
+    unpacked = pickle.dumps(row, protocol=pickle.HIGHEST_PROTOCOL)
+    tables = (row.get(band + METADATA_SUFFIX) for band in bands)
+    n_tiles = sum(len(table["tile_offsets"]) for table in tables if table)
+    own = {name + suffix for name in bands for suffix in (METADATA_SUFFIX, TIFF_SUFFIX)}
+    own.update(CONTRACT_COLUMNS)
+    return IndexedItem(
+        str(row["id"]),
+        row["datetime"],
+        tuple(row["bbox"][side] for side in _SIDES),
+        bands,
+        {name: _type_of(value) for name, value in row.items() if name not in own},
+        _PLAIN_ROW_BYTES * (1 + len(bands)) + _TILE_BYTES * n_tiles,
+        len(unpacked).to_bytes(8, "big") + _CODEC.compress(unpacked, asbytes=True),
+    )
+
+
+def property_column(name: str) -> str | None:
+    """Gives the column of an item's property, or None for what other columns tell.
+
+    A column that ends in ``_metadata`` would be taken for a band.
+
+    >>> property_column("eo:cloud_cover"), property_column("qa_metadata"), property_column("bbox")
+    ('eo:cloud_cover', 'qa_metadata_property', None)
+    """
+    if name in CONTRACT_COLUMNS or name in ("year", "month"):
+        return None
+    return name + "_property" if name.endswith((METADATA_SUFFIX, TIFF_SUFFIX)) else name
+
+
+def _named_assets(
+    item: Item, files: Mapping[str, IndexedFile | RasteretBeamError],
+) -> dict[str, AssetRef]:
+    """The item's bands; a file without named bands has one a sample."""
+    every = item.assets.get(EVERY_SAMPLE)
+    file = None if every is None else files[every.href]
+    if every is None or not isinstance(file, IndexedFile):
+        return dict(item.assets)
+    return {f"B{i + 1}": every._replace(band_index=i) for i in range(file.samples)}
+
+
+def _band(name: str, asset: AssetRef, file: IndexedFile | RasteretBeamError) -> _Band:
+    if isinstance(file, RasteretBeamError):
+        raise file
+    structs = structs_of(file, name, asset.band_index)
+    told = {key: getattr(asset, key) for key in ("scale", "offset", "unit")}
+    tiff = structs.tiff
+    if tiff["scale"] is None and tiff["offset"] is None:
+        tiff = {**tiff, **{key: value for key, value in told.items() if value is not None}}
+    index = asset.band_index or 0
+    return _Band(name, asset._replace(band_index=index), file, BandStructs(structs.metadata, tiff))
+
+
+def _of_one_crs(
+    bands: list[_Band], record_crs: str | None,
+) -> tuple[list[_Band], list[_Band]]:
+    """Bands that a record in this CRS can hold, and those that it cannot.
+
+    A CRS that the item's source declares wins where no header agrees with it (rasteret's
+    rule); where one does, the others are of another grid.
+    """
+    of_record = [b for b in bands if b.file.crs in (None, record_crs)]
+    if any(b.file.crs == record_crs for b in of_record):
+        return of_record, [b for b in bands if b.file.crs not in (None, record_crs)]
+    first = next((b.file.crs for b in bands if b.file.crs), None)
+    return (
+        [b for b in bands if b.file.crs in (None, first)],
+        [b for b in bands if b.file.crs not in (None, first)],
+    )
+
+
+def _packed(item: Item, bands: list[_Band], record_crs: str | None) -> IndexedItem:
+    footprint = join([footprint_of(band.file.extent, record_crs) for band in bands])
+    epsg = crs.epsg(record_crs)
+    properties = {property_column(name): value for name, value in item.properties.items()}
+    row: dict[str, Any] = {
+        "id": item.id,
+        "datetime": item.datetime,
+        "geometry": shapely.to_wkb(footprint.outline),
+        "assets": {name: _asset_struct(asset) for name, asset in item.assets.items()},
+        "bbox": dict(zip(_SIDES, footprint.bbox, strict=True)),
+        "proj:epsg": epsg,
+        "crs": None if epsg is None else record_crs,
+        "proj:projjson": record_crs if epsg is None else None,
+        "collection": item.collection,
+        **{name: value for name, value in properties.items() if name is not None},
+    }
+    row["assets"].pop(EVERY_SAMPLE, None)
+    for band in bands:
+        row["assets"][band.name] = _asset_struct(band.asset)
+        row[band.name + METADATA_SUFFIX] = band.structs.metadata
+        row[band.name + TIFF_SUFFIX] = band.structs.tiff
+    return pack(row, tuple(row["assets"]))
+
+
+def _asset_struct(asset: AssetRef) -> dict[str, Any]:
+    return {"href": asset.href, "band_index": asset.band_index}
+
+
+def _type_of(value: Any) -> pa.DataType:  # noqa: ANN401 -- any property
+    plain = _PLAIN_TYPES.get(type(value))
+    if plain is not None:
+        return plain
+    try:
+        return pa.infer_type([value])
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        return pa.string()
+
+
+_PLAIN_TYPES = {
+    str: pa.string(), float: pa.float64(), bool: pa.bool_(), type(None): pa.null(),
+}  # fmt: skip
