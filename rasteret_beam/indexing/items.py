@@ -30,7 +30,7 @@ class AssetRef(NamedTuple):
     Attributes:
         href: The file.
         band_index: 0-based sample of the file; None where it has one.
-        scale: As the catalogue says; the file's own tag goes first.
+        scale: As the catalogue says; goes before the file's own tag.
         offset: As the catalogue says.
         unit: As the catalogue says.
     """

@@ -164,9 +164,7 @@ def _band(name: str, asset: AssetRef, file: IndexedFile | RasteretBeamError) -> 
         raise file
     structs = structs_of(file, name, asset.band_index)
     told = {key: getattr(asset, key) for key in ("scale", "offset", "unit")}
-    tiff = structs.tiff
-    if tiff["scale"] is None and tiff["offset"] is None:
-        tiff = {**tiff, **{key: value for key, value in told.items() if value is not None}}
+    tiff = {**structs.tiff, **{key: value for key, value in told.items() if value is not None}}
     index = asset.band_index or 0
     return _Band(name, asset._replace(band_index=index), file, BandStructs(structs.metadata, tiff))
 

@@ -23,6 +23,7 @@ from rasteret_beam.storage.ranges import ByteRange, coalesce
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from obstore import ObjectMeta
     from obstore.store import ClientConfig, RetryConfig
 
 _CLIENT_OPTIONS: ClientConfig = {
@@ -51,7 +52,8 @@ class FileInfo(NamedTuple):
 
     Attributes:
         size: Bytes.
-        etag: The server's entity tag, or None.
+        etag: What changes when the file does: the server's entity tag, or else when it
+            was last modified; None where nobody tells.
     """
 
     size: int
@@ -117,24 +119,23 @@ class Store:
         with _fetch_errors(uri):
             if path is not None:
                 with path.open("rb") as file:
-                    return file.read(length), FileInfo(path.stat().st_size, None)
+                    return file.read(length), _local_info(path)
             store, key = self._client(uri)
             result = obstore.get(store, key, options={"range": (0, length)})
-            info = FileInfo(int(result.meta["size"]), result.meta.get("e_tag"))
-            return bytes(result.bytes()), info
+            return bytes(result.bytes()), _remote_info(result.meta)
 
     def info(self, uri: str) -> FileInfo | None:
         """Gives a file's facts, or None where there is no such file."""
         path = local_path(uri)
         if path is not None:
-            return FileInfo(path.stat().st_size, None) if path.is_file() else None
+            return _local_info(path) if path.is_file() else None
         store, key = self._client(uri)
         with _fetch_errors(uri):
             try:
                 meta = obstore.head(store, key)
             except (FileNotFoundError, obstore.exceptions.NotFoundError):
                 return None
-            return FileInfo(int(meta["size"]), meta.get("e_tag"))
+            return _remote_info(meta)
 
     def list_files(self, folder: str) -> list[str]:
         """Lists the files below a folder, at any depth, sorted by URI.
@@ -287,6 +288,17 @@ def _gcs(bucket: str, allow_http: bool) -> GCSStore:  # noqa: FBT001 -- a cache 
         retry_config=_RETRY_CONFIG,
         **arguments,
     )
+
+
+def _local_info(path: pathlib.Path) -> FileInfo:
+    stat = path.stat()
+    return FileInfo(stat.st_size, f"{stat.st_mtime_ns:x}-{stat.st_size:x}")
+
+
+def _remote_info(meta: ObjectMeta) -> FileInfo:
+    modified = meta.get("last_modified")
+    etag = meta.get("e_tag") or (modified.isoformat() if modified else None)
+    return FileInfo(int(meta["size"]), etag)
 
 
 def _read_local(path: pathlib.Path, spans: Sequence[ByteRange]) -> list[bytes | FetchError]:
