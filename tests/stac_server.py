@@ -297,6 +297,7 @@ class StacServer(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet: apart, the second waits 40 ms for an ACK
     server: StacServer
 
     def do_GET(self) -> None:

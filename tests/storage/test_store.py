@@ -12,7 +12,7 @@ from rasteret_beam.errors import FetchError, OptionError
 from rasteret_beam.storage import Store, redact
 from rasteret_beam.storage import store as store_module
 from rasteret_beam.storage.ranges import MAX_REQUEST_BYTES, ByteRange
-from rasteret_beam.storage.store import FileInfo, has_wildcard, local_path, open_client
+from rasteret_beam.storage.store import has_wildcard, local_path, open_client
 
 CONTENT = bytes(range(256)) * 40
 STORE = Store(allow_http=True)
