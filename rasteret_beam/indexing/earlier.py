@@ -12,7 +12,7 @@ from rasteret_beam.collection.fragments import find_files, open_fragment
 from rasteret_beam.errors import CollectionError, FetchError
 from rasteret_beam.grid.geotransform import from_coefficients
 from rasteret_beam.indexing.footprint import Extent
-from rasteret_beam.indexing.headers import BandStructs, IndexedFile, index_file
+from rasteret_beam.indexing.headers import BandStructs, Head, IndexedFile, read_head
 from rasteret_beam.indexing.rows import CONTRACT_COLUMNS, IndexedItem, pack, property_column
 from rasteret_beam.schema import BAND_TIFF, METADATA_SUFFIX, TIFF_SUFFIX
 from rasteret_beam.storage.store import FileInfo
@@ -80,10 +80,10 @@ def known_files(items: Iterable[IndexedItem]) -> dict[str, IndexedFile]:
     return known
 
 
-def current_file(
+def look_at(
     store: Store, href: str, indexes: Iterable[int | None] | None, known: IndexedFile | None,
-) -> tuple[IndexedFile, bool]:
-    """Gives a file as it is now; its header is read only if it may have changed.
+) -> IndexedFile | Head:
+    """Reads the first bytes of a file, but not of one that has not changed.
 
     Args:
         store: How files are read.
@@ -92,12 +92,10 @@ def current_file(
         known: What an earlier run found, or None.
 
     Returns:
-        The file, and whether the earlier run's findings stand.
+        What is known, where it stands; else the file's first bytes.
 
     Raises:
         FetchError: The file cannot be read.
-        MalformedTiffError: It is no sound TIFF.
-        UnsupportedTiffError: Its pixels are not read.
     """
     if known is not None:
         wanted = range(known.samples) if indexes is None else [i or 0 for i in indexes]
@@ -106,8 +104,8 @@ def current_file(
         except FetchError:  # some servers refuse HEAD
             unchanged = False
         if unchanged and all(index in known.bands for index in wanted):
-            return known, True
-    return index_file(store, href), False
+            return known
+    return read_head(store, href)
 
 
 def _file(metadata: dict[str, Any], tiff: dict[str, Any]) -> IndexedFile:

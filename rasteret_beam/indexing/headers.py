@@ -8,16 +8,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rasteret_beam.errors import CrsError, MalformedTiffError, RecordError, UnsupportedTiffError
 from rasteret_beam.grid import crs
 from rasteret_beam.indexing.footprint import Extent
-from rasteret_beam.storage.files import RangeFile
+from rasteret_beam.storage.files import HEADER_BYTES, BeyondHeadError, HeadFile, RangeFile
 from rasteret_beam.tiff.header import Calibration, parse_nodata, read_header
 from rasteret_beam.tiff.tags import PlanarConfiguration
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Mapping
 
     from rasteret_beam.storage import Store
     from rasteret_beam.storage.store import FileInfo
     from rasteret_beam.tiff.header import TiffHeader
+
+
+class Head(NamedTuple):
+    """The first bytes of a file, and its size and ETag."""
+
+    data: bytes
+    info: FileInfo
 
 
 class BandStructs(NamedTuple):
@@ -65,9 +73,41 @@ def index_file(store: Store, href: str) -> IndexedFile:
         MalformedTiffError: It is no sound TIFF.
         UnsupportedTiffError: Its pixels are not read; the message says why.
     """
-    with RangeFile(store, href) as file:
-        header = read_header(file)
-        info = file.info
+    head = read_head(store, href)
+    try:
+        return parse_head(head)
+    except BeyondHeadError:
+        return rest_of(store, href, head)
+
+
+def read_head(store: Store, href: str) -> Head:
+    """Reads what holds the header and tile tables of most COGs.
+
+    Raises:
+        FetchError: The file cannot be read.
+    """
+    return Head(*store.read_start(href, HEADER_BYTES))
+
+
+def parse_head(head: Head) -> IndexedFile:
+    """Gives ``index_file`` of a file whose first bytes hold all of its header.
+
+    Raises:
+        BeyondHeadError: They do not.
+        MalformedTiffError: It is no sound TIFF.
+        UnsupportedTiffError: Its pixels are not read.
+    """
+    return _indexed(HeadFile(head.data, head.info.size), head.info)
+
+
+def rest_of(store: Store, href: str, head: Head) -> IndexedFile:
+    """Gives ``index_file`` of a file whose first bytes were read; reads what is missing."""
+    with RangeFile(store, href, head=head) as file:
+        return _indexed(file, head.info)
+
+
+def _indexed(file: io.RawIOBase | io.BytesIO, info: FileInfo) -> IndexedFile:
+    header = read_header(file)
     _check_extent(header, info)
     try:
         raster_crs = None if header.crs_text is None else crs.normalise(header.crs_text)

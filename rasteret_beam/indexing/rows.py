@@ -6,6 +6,7 @@ import dataclasses
 import pickle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import shapely
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _PLAIN_ROW_BYTES = 512
 _TILE_BYTES = 16
-_CODEC = pa.Codec("zstd", compression_level=1)
+_BEYOND_32_BITS = 2**32
+_TABLES = ("tile_offsets", "tile_byte_counts")
 
 CONTRACT_COLUMNS = (
     "id", "datetime", "geometry", "assets", "bbox", "proj:epsg", "crs", "proj:projjson",
@@ -36,7 +38,7 @@ CONTRACT_COLUMNS = (
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class IndexedItem:
-    """One row, packed for travel: tile tables compress to a third.
+    """One row, packed for travel: tile tables are most of it, and mostly fit 32 bits.
 
     Attributes:
         id: The item's id.
@@ -57,10 +59,8 @@ class IndexedItem:
     packed: bytes
 
     def row(self) -> dict[str, Any]:
-        """Gives the row: column -> value, tile tables as int64 arrays."""
-        size = int.from_bytes(self.packed[:8], "big")
-        unpacked = _CODEC.decompress(self.packed[8:], size, asbytes=True)
-        return dict(pickle.loads(unpacked))  # noqa: S301 -- packed by ``pack`` of the same job
+        """Gives the row: column -> value, tile tables as arrays of integers."""
+        return dict(pickle.loads(self.packed))  # noqa: S301 -- packed by ``pack`` of the same job
 
 
 class _Band(NamedTuple):
@@ -119,9 +119,12 @@ def pack(row: dict[str, Any], bands: tuple[str, ...]) -> IndexedItem:
         row: Column -> value.
         bands: Names of its bands.
     """
-    unpacked = pickle.dumps(row, protocol=pickle.HIGHEST_PROTOCOL)
-    tables = (row.get(band + METADATA_SUFFIX) for band in bands)
-    n_tiles = sum(len(table["tile_offsets"]) for table in tables if table)
+    n_tiles = 0
+    for name in (band + METADATA_SUFFIX for band in bands):
+        metadata = row.get(name)
+        if metadata is not None:
+            n_tiles += len(metadata["tile_offsets"])
+            row[name] = {**metadata, **{key: _narrow(metadata[key]) for key in _TABLES}}
     own = {name + suffix for name in bands for suffix in (METADATA_SUFFIX, TIFF_SUFFIX)}
     own.update(CONTRACT_COLUMNS)
     return IndexedItem(
@@ -131,8 +134,13 @@ def pack(row: dict[str, Any], bands: tuple[str, ...]) -> IndexedItem:
         bands,
         {name: _type_of(value) for name, value in row.items() if name not in own},
         _PLAIN_ROW_BYTES * (1 + len(bands)) + _TILE_BYTES * n_tiles,
-        len(unpacked).to_bytes(8, "big") + _CODEC.compress(unpacked, asbytes=True),
+        pickle.dumps(row, protocol=pickle.HIGHEST_PROTOCOL),
     )
+
+
+def _narrow(table: np.ndarray) -> np.ndarray:
+    fits = len(table) and table.max() < _BEYOND_32_BITS
+    return table.astype(np.uint32) if fits else table
 
 
 def property_column(name: str) -> str | None:

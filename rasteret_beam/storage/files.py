@@ -21,6 +21,41 @@ _BLOCK_BYTES = 128 * 1024
 _MAX_READ_BYTES = 1024 * 1024 * 1024
 
 
+class BeyondHeadError(Exception):
+    """More of a file is needed than its first bytes."""
+
+
+class HeadFile(io.BytesIO):
+    """The first bytes of a file, as a file: a read beyond them is refused, not cut short."""
+
+    def __init__(self, head: bytes, size: int) -> None:
+        """Opens the bytes.
+
+        Args:
+            head: The file's first bytes.
+            size: Of the whole file, in bytes.
+        """
+        super().__init__(head)
+        self._length, self._size = len(head), size
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Moves to a position of the whole file."""
+        if whence == io.SEEK_END:
+            return super().seek(max(self._size + offset, 0))
+        return super().seek(offset, whence)
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Reads up to ``size`` bytes.
+
+        Raises:
+            BeyondHeadError: They are not among the first.
+        """
+        end = self._size if size is None or size < 0 else min(self.tell() + size, self._size)
+        if end > self._length:
+            raise BeyondHeadError
+        return super().read(size)
+
+
 class RangeFile(io.RawIOBase):
     """A read-only file over ranged reads, remembering what it read.
 
@@ -28,15 +63,22 @@ class RangeFile(io.RawIOBase):
         info: The file's size and ETag.
     """
 
-    def __init__(self, store: Store, uri: str, *, first_read_bytes: int = HEADER_BYTES) -> None:
-        """Opens the file with one read.
+    def __init__(
+        self,
+        store: Store,
+        uri: str,
+        *,
+        first_read_bytes: int = HEADER_BYTES,
+        head: tuple[bytes, FileInfo] | None = None,
+    ) -> None:
+        """Opens the file with one read, or with what ``Store.read_start`` gave of it.
 
         Raises:
             FetchError: Not found or not allowed.
         """
         super().__init__()
         self._store, self._uri, self._at = store, uri, 0
-        data, self.info = store.read_start(uri, first_read_bytes)
+        data, self.info = store.read_start(uri, first_read_bytes) if head is None else head
         self._blocks: list[tuple[int, bytes]] = [(0, data)]
 
     def readable(self) -> bool:

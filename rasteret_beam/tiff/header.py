@@ -7,8 +7,10 @@ this package reads, so that nothing wrong gets into an index.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import html
 import logging
+import math
 import re
 import struct
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -219,6 +221,8 @@ class _Reader:
 
     def _integers(self, tag: Tag) -> tuple[int, ...]:
         values = self._values(tag)
+        if len(values) == 1 and type(values[0]) is int and values[0] >= 0:
+            return (values[0],)
         try:
             numbers = tuple(int(v) for v in values)
         except (TypeError, ValueError, OverflowError):
@@ -320,7 +324,7 @@ class _Reader:
             msg = f"{tag.name} holds what is no number: {error}"
             raise MalformedTiffError(msg) from error
 
-    @property
+    @functools.cached_property
     def _geokeys(self) -> GeoKeys:
         text = self._tags.get(Tag.GEO_ASCII_PARAMS)
         return parse_geokeys(
@@ -344,7 +348,7 @@ class _Reader:
             # GDAL takes ScaleY for a size: north is up whatever its sign.
             scale_x, scale_y = pixel_scale[0], -abs(pixel_scale[1])
             origin_x, origin_y = tiepoints[3], tiepoints[4]
-            if np.isfinite([scale_x, scale_y, *tiepoints]).all():
+            if all(map(math.isfinite, (scale_x, scale_y, *tiepoints))):
                 origin_x, origin_y = _origin(tiepoints, scale_x, scale_y)
             else:
                 origin_x = float("nan")
@@ -356,7 +360,8 @@ class _Reader:
             raise UnsupportedTiffError(msg)
         if self._geokeys.get(GeoKey.GT_RASTER_TYPE) == RASTER_PIXEL_IS_POINT:
             origin_x, origin_y = origin_x - scale_x / 2, origin_y - scale_y / 2
-        if not np.isfinite([scale_x, scale_y, origin_x, origin_y]).all() or 0 in (scale_x, scale_y):
+        numbers = (scale_x, scale_y, origin_x, origin_y)
+        if not all(map(math.isfinite, numbers)) or 0 in (scale_x, scale_y):
             msg = (
                 f"Pixel size ({scale_x}, {scale_y}) at origin ({origin_x}, {origin_y}): "
                 "expected finite numbers, and sizes other than 0"
@@ -434,7 +439,7 @@ def _origin(tiepoints: Sequence[float], scale_x: float, scale_y: float) -> tuple
         for col, row, _, x, y, _ in zip(*[iter(tiepoints)] * _TIEPOINT_NUMBERS, strict=False)
     ]
     tolerance = abs(scale_x) / 100
-    if not np.allclose(origins, origins[0], rtol=1e-9, atol=tolerance):
+    if len(origins) > 1 and not np.allclose(origins, origins[0], rtol=1e-9, atol=tolerance):
         msg = f"{len(origins)} tiepoints that do not agree on an axis-aligned grid: {origins[:3]}"
         raise UnsupportedTiffError(msg)
     return origins[0]

@@ -14,18 +14,17 @@ from rasteret_beam.collection import Fragment
 from rasteret_beam.elements import DeadLetter
 from rasteret_beam.errors import RasteretBeamError
 from rasteret_beam.indexing import earlier
-from rasteret_beam.indexing.headers import IndexedFile
+from rasteret_beam.indexing.headers import Head, IndexedFile, parse_head, rest_of
 from rasteret_beam.indexing.items import EVERY_SAMPLE, Item
 from rasteret_beam.indexing.rows import IndexedItem, make_row
 from rasteret_beam.storage import Store
+from rasteret_beam.storage.files import BeyondHeadError
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs
 from rasteret_beam.transforms.list_items import COLUMNS, packed_schema
 
 _CONCURRENT_HEADERS = 64
-_IN_FLIGHT_ITEMS = 256
-
-_Reading = concurrent.futures.Future[tuple[IndexedFile, bool]]
+_IN_FLIGHT_FILES = 512
 
 
 class IndexItemsResult(NamedTuple):
@@ -128,8 +127,24 @@ def _pairs(
         yield item, rows
 
 
+_Reading = concurrent.futures.Future[IndexedFile | Head]
+
+
+class _Job(NamedTuple):
+    """An item, what is being read of its files, and what has been."""
+
+    item: Item
+    reading: dict[str, _Reading]
+    files: dict[str, IndexedFile | RasteretBeamError]
+    again: bool = False
+
+
 class _IndexFn(beam.DoFn):
-    """Reads headers, many at a time: a header is one small read and a wait."""
+    """Reads headers, many at a time: a header is one small read and a wait.
+
+    Threads only read; bytes are parsed in the bundle's own thread, since threads that
+    all parse would wait for each other.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -145,7 +160,8 @@ class _IndexFn(beam.DoFn):
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def start_bundle(self) -> None:
-        self._in_flight: collections.deque[tuple[Item, dict[str, _Reading]]] = collections.deque()
+        self._jobs: collections.deque[_Job] = collections.deque()
+        self._n_reading = 0
 
     def process(self, pair: tuple[Item | None, list[IndexedItem]]) -> Iterator[Any]:
         item, rows = pair
@@ -153,46 +169,67 @@ class _IndexFn(beam.DoFn):
             self._counters.add("items_kept", len(rows))
             yield from rows
             return
-        if len(self._in_flight) >= _IN_FLIGHT_ITEMS:
-            yield from self._finish_one()
         known = earlier.known_files(rows)
-        wanted: dict[str, list[int | None] | None] = {}
-        for band, asset in item.assets.items():
-            indexes = wanted.setdefault(asset.href, [])
-            if band == EVERY_SAMPLE or indexes is None:
-                wanted[asset.href] = None
-            else:
-                indexes.append(asset.band_index)
-        readings = {
-            href: self._pool.submit(
-                earlier.current_file, self._store, href, indexes, known.get(href),
-            )
-            for href, indexes in wanted.items()
+        reading = {
+            href: self._pool.submit(earlier.look_at, self._store, href, indexes, known.get(href))
+            for href, indexes in _samples_by_file(item).items()
         }
-        self._in_flight.append((item, readings))
+        self._jobs.append(_Job(item, reading, {}))
+        self._n_reading += len(reading)
+        while self._n_reading > _IN_FLIGHT_FILES:
+            yield from self._advance()
 
     def finish_bundle(self) -> Iterator[Any]:
-        while self._in_flight:
-            for output in self._finish_one():
+        while self._jobs:
+            for output in self._advance():
                 yield _in_global_window(output)
 
-    def _finish_one(self) -> Iterator[Any]:
-        item, readings = self._in_flight.popleft()
-        files: dict[str, IndexedFile | RasteretBeamError] = {}
-        for href, reading in readings.items():
+    def _advance(self) -> Iterator[Any]:
+        """Takes the oldest job on: to its row, or to the end of the line for more bytes."""
+        job = self._jobs.popleft()
+        further: dict[str, _Reading] = {}
+        for href, reading in job.reading.items():
             try:
-                files[href], unchanged = reading.result()
+                found = reading.result()
+                if isinstance(found, Head):
+                    try:
+                        job.files[href] = parse_head(found)
+                    except BeyondHeadError:
+                        further[href] = self._pool.submit(rest_of, self._store, href, found)
+                        continue
+                    self._count("files_indexed")
+                else:
+                    job.files[href] = found
+                    self._count("files_indexed" if job.again else "files_unchanged")
             except RasteretBeamError as error:
-                files[href], unchanged = error, False
-            failed = isinstance(files[href], RasteretBeamError)
-            self._counters.add("files_unchanged" if unchanged else "files_read")
-            if not unchanged:
-                self._counters.add("files_failed" if failed else "files_indexed")
-        row, letters = make_row(item, files)
+                job.files[href] = error
+                self._count("files_failed")
+        self._n_reading -= len(job.reading) - len(further)
+        if further:
+            self._jobs.append(job._replace(reading=further, again=True))
+        else:
+            yield from self._finish(job)
+
+    def _count(self, counter: str) -> None:
+        self._counters.add(counter)
+        self._counters.add("files_read", 0 if counter == "files_unchanged" else 1)
+
+    def _finish(self, job: _Job) -> Iterator[Any]:
+        row, letters = make_row(job.item, job.files)
         self._counters.add("items_failed" if row is None else "items_indexed")
         yield from dead_letter_outputs(letters, self._counters, "bands_failed")
         if row is not None:
             yield row
+
+
+def _samples_by_file(item: Item) -> dict[str, list[int | None] | None]:
+    """Address -> samples that are wanted of it; None for every one."""
+    wanted: dict[str, list[int | None] | None] = {}
+    for band, asset in item.assets.items():
+        before = wanted.setdefault(asset.href, [])
+        every = band == EVERY_SAMPLE or before is None
+        wanted[asset.href] = None if every else [*(before or ()), asset.band_index]
+    return wanted
 
 
 def _in_global_window(output: Any) -> Any:  # noqa: ANN401 -- a value or a tagged one
