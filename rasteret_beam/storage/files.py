@@ -12,12 +12,16 @@ from rasteret_beam.errors import FetchError
 from rasteret_beam.storage.store import Store, local_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rasteret_beam.storage.store import FileInfo
 
 HEADER_BYTES = 32 * 1024
 """First read of a file: holds the header and tile tables of most COGs."""
 
 _BLOCK_BYTES = 128 * 1024
+_PREFETCH_GAP_BYTES = 1024 * 1024
+_MAX_PREFETCH_BYTES = 64 * 1024 * 1024
 _MAX_READ_BYTES = 1024 * 1024 * 1024
 
 
@@ -121,6 +125,24 @@ class RangeFile(io.RawIOBase):
             data = block[:wanted]
         self._at += wanted
         return data
+
+    def prefetch(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Reads what will be asked for with one request, where it lies close together.
+
+        Args:
+            spans: (offset, length), in bytes.
+
+        Raises:
+            FetchError: The bytes cannot be had.
+        """
+        known = len(self._blocks[0][1])
+        beyond = [(offset, length) for offset, length in spans if offset + length > known]
+        start = min((offset for offset, _ in beyond), default=0)
+        end = min(max((offset + length for offset, length in beyond), default=0), self.info.size)
+        wanted = sum(length for _, length in beyond)
+        if 0 < end - start <= min(wanted + _PREFETCH_GAP_BYTES, _MAX_PREFETCH_BYTES):
+            block = self._store.read(self._uri, start, end - start)
+            self._blocks = [self._blocks[0], (start, block)]
 
     def _known(self, wanted: int) -> bytes | None:
         for start, block in self._blocks:

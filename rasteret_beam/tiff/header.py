@@ -43,6 +43,12 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 MAX_TILE_BYTES = 256 * 1024 * 1024
 """No tile whose decoded size is declared beyond this is read."""
 
+_BIG_TIFF = 43
+# Formats of the directory's offset, of its number of entries, and of an entry.
+_CLASSIC_IFD, _BIG_IFD = ("I", "H", "HHII"), ("Q", "Q", "HHQQ")
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8,
+               13: 4, 16: 8, 17: 8, 18: 8}  # fmt: skip
+_TAGS = frozenset(Tag)
 _WHOLE_BITS = (8, 16, 32, 64)
 _KINDS = {
     SampleFormat.UNSIGNED: "uint",
@@ -161,6 +167,35 @@ def read_header(file: io.RawIOBase | BinaryIO) -> TiffHeader:
         msg = f"Not a readable TIFF header: {type(error).__name__}: {error}"
         raise MalformedTiffError(msg) from error
     return _Reader(tags).header(byte_order)
+
+
+def values_at(head: bytes) -> list[tuple[int, int]]:
+    """Gives where the values of the first image's tags lie: tile tables may be far away.
+
+    Args:
+        head: The file's first bytes.
+
+    Returns:
+        (offset, length) in bytes, of the tags that this package reads and whose values
+        do not lie in the directory itself; none where the head does not tell.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(head[:2], "<")
+    found = []
+    try:
+        (version,) = struct.unpack_from(order + "H", head, 2)
+        first, count, entry = _BIG_IFD if version == _BIG_TIFF else _CLASSIC_IFD
+        (at,) = struct.unpack_from(order + first, head, 8 if version == _BIG_TIFF else 4)
+        (n_entries,) = struct.unpack_from(order + count, head, at)
+        at += struct.calcsize(order + count)
+        for _ in range(n_entries):
+            tag, kind, n_values, offset = struct.unpack_from(order + entry, head, at)
+            at += struct.calcsize(order + entry)
+            length = n_values * _TYPE_BYTES.get(kind, 0)
+            if tag in _TAGS and length > struct.calcsize(first):
+                found.append((offset, length))
+    except struct.error:
+        return []
+    return found
 
 
 class _Reader:
