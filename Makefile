@@ -9,6 +9,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python pipelines/demo.py --folder demo-output
 
 test: $(VENV)/.test lint
+	$(BIN)/python tests/rasteret_env.py
 	$(BIN)/python -m pytest -n 2 -q
 
 lint: $(VENV)/.test
@@ -34,4 +35,4 @@ $(VENV)/.bench: setup.py | $(BIN)/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) .venv-rasteret demo-output

@@ -41,7 +41,7 @@ class Layout:
     """What must be known of all rows before any can be written.
 
     Attributes:
-        bands: Every band, in natural order.
+        bands: Every band, in the order in which items have them.
         columns: Every property's column and type.
         dates: First and last datetime, or None.
         n_rows: Number of rows.
@@ -69,14 +69,14 @@ class Sketch:
 
     def __init__(self) -> None:
         """Begins with no row."""
-        self._bands: set[str] = set()
+        self._bands: dict[str, int] = {}
         self._columns: dict[str, pa.DataType] = {}
         self._dates: list[dt.datetime] = []
         self._sizes: dict[tuple[str, int], tuple[int, int]] = {}
 
     def add(self, item: IndexedItem) -> None:
         """Takes a row."""
-        self._bands.update(item.bands)
+        self._add_bands({band: place for place, band in enumerate(item.bands)})
         for name, kind in item.columns.items():
             self._add_column(name, kind)
         self._add_dates([item.datetime] if item.datetime is not None else [])
@@ -96,7 +96,7 @@ class Sketch:
     def merge(self, others: Iterable[Sketch]) -> None:
         """Takes what other sketches gathered."""
         for other in others:
-            self._bands |= other._bands  # noqa: SLF001 -- its own kind, as below
+            self._add_bands(other._bands)  # noqa: SLF001 -- its own kind, as below
             self.declare(other.columns)
             self._add_dates(other._dates)  # noqa: SLF001
             for key, (rows, n_bytes) in other._sizes.items():  # noqa: SLF001
@@ -112,12 +112,16 @@ class Sketch:
         columns = {name: told.get(name, kind) for name, kind in self._columns.items()}
         fields = [(name, _stored_type(kind)) for name, kind in sorted(columns.items())]
         return Layout(
-            tuple(sorted(self._bands, key=_natural)),
+            tuple(sorted(self._bands, key=lambda b: (self._bands[b], _natural(b)))),
             pa.schema(fields),
             (min(self._dates), max(self._dates)) if self._dates else None,
             sum(rows for rows, _ in self._sizes.values()),
             _cut(self._sizes),
         )
+
+    def _add_bands(self, places: dict[str, int]) -> None:
+        for band, place in places.items():
+            self._bands[band] = min(place, self._bands.get(band, place))
 
     def _add_column(self, name: str, kind: pa.DataType) -> None:
         known = self._columns.get(name)
