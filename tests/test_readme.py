@@ -8,9 +8,13 @@ import shutil
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.csv as pacsv
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from scenes import Scene, centre, make_collection, ramp
+from scenes import Scene, centre, make_collection, ramp, write_scene
+from stac_server import serving_stac, stac_item
+
+from rasteret_beam import Store
 
 README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
@@ -34,8 +38,8 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_there_are_four_examples():
-    assert len(BLOCKS) == 4
+def test_there_are_five_examples():
+    assert len(BLOCKS) == 5
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -67,3 +71,17 @@ def test_the_example_without_beam_gives_a_table():
     exec(compile(BLOCKS[3], "README", "exec"), scope)  # noqa: S102
     assert scope["result"].samples.num_rows == 4
     assert scope["result"].counts.points_with_rows == 2
+
+
+def test_the_search_example_builds_a_collection(folder):
+    item = stac_item(
+        "item1", {"red": write_scene(folder, Scene(name="red", pixels=ramp(48, 48)))}, when="2024-05-01T10:00:00Z",
+        bbox=(10.0, 49.0, 11.0, 50.0), collection="sentinel-2-l2a",
+        properties={"eo:cloud_cover": 3.0},
+    )  # fmt: skip
+    with serving_stac([item]) as server:
+        block = BLOCKS[4].replace("https://earth-search.aws.element84.com/v1", server.url)
+        block = block.replace('mode="update"', 'mode="update", store=Store(allow_http=True)')
+        exec(compile(block, "README", "exec"), {"Store": Store})  # noqa: S102
+    table = ds.dataset("s2", partitioning="hive").to_table()
+    assert table["id"].to_pylist() == ["item1"]
