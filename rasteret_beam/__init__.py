@@ -35,6 +35,7 @@ from rasteret_beam.options import SampleOptions
 from rasteret_beam.points import PointColumns
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms.build_collection import BuildCollection
+from rasteret_beam.transforms.export_collection import ExportCollection
 from rasteret_beam.transforms.fallback_ring import FallbackRing
 from rasteret_beam.transforms.fetch_tiles import FetchTiles
 from rasteret_beam.transforms.index_items import IndexItems
@@ -59,6 +60,7 @@ __all__ = [
     "CollectionQuery",
     "CrsError",
     "DeadLetter",
+    "ExportCollection",
     "FallbackRing",
     "FetchTiles",
     "FileSource",

@@ -14,12 +14,13 @@ from rasteret_beam import collection, fetching, points, sampling, schema
 from rasteret_beam.planning import PlanCounts, Planner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rasteret_beam.collection import CollectionQuery
     from rasteret_beam.elements import (
         DeadLetter,
         PointBatch,
+        Record,
         SampleBatch,
         TileBlockKey,
         TilePoints,
@@ -70,25 +71,53 @@ def sample_points(
             letters.extend(found)
             if record is not None:
                 records.append(record)
+    result = sample_records(records, read_points(table, columns), options, query.store)
+    return result._replace(dead_letters=letters + result.dead_letters)
+
+
+def sample_records(
+    records: Sequence[Record],
+    batches: Iterable[tuple[PointBatch, list[DeadLetter]]],
+    options: SampleOptions,
+    store: Store,
+) -> LocalResult:
+    """Samples records at batches of points.
+
+    Args:
+        records: The records, with the bands of ``options``.
+        batches: At least one batch, each with the dead letters of its rows.
+        options: What to sample.
+        store: How files are read.
+
+    Returns:
+        One row per (point, record, band), in no particular order; dead letters of
+        points and tiles.
+    """
+    letters: list[DeadLetter] = []
     planner = Planner(records, options)
     blocks: dict[TileBlockKey, list[TilePoints]] = {}
     samples: list[SampleBatch] = []
     counts = PlanCounts(0, 0, 0, 0)
-    for batch, found in _batches(table, columns):
+    for batch, found in batches:
         letters.extend(found)
         plan = planner.plan(batch)
         counts = PlanCounts(*(a + b for a, b in zip(counts, plan.counts, strict=True)))
         samples.extend(plan.unmatched)
         for key, message in plan.tiles:
             blocks.setdefault(key, []).append(message)
-    samples.extend(_sampled(blocks, options, query.store, letters))
+    samples.extend(_sampled(blocks, options, store, letters))
     rows = pa.Table.from_batches([batch.samples for batch in samples])
     return LocalResult(schema.plain(rows), letters, counts)
 
 
-def _batches(
+def read_points(
     table: pa.Table, columns: PointColumns,
 ) -> Iterator[tuple[PointBatch, list[DeadLetter]]]:
+    """Reads the points of a table, some tens of thousands at a time; at least one batch.
+
+    Raises:
+        PointsError: The table holds no points.
+    """
     first_index = 0
     for rows in table.combine_chunks().to_batches(points.BATCH_ROWS) or _no_rows(table):
         yield points.to_points(rows, columns, first_index, "table")

@@ -15,6 +15,7 @@ LAYERS = [
      "point_files"},
     {"indexing"},
     {"local"},
+    {"companion"},
     {"transforms"},
     {"runners"},
 ]  # fmt: skip

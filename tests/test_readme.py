@@ -75,8 +75,8 @@ def test_the_example_without_beam_gives_a_table():
 
 def test_the_search_example_builds_a_collection(folder):
     item = stac_item(
-        "item1", {"red": write_scene(folder, Scene(name="red", pixels=ramp(48, 48)))}, when="2024-05-01T10:00:00Z",
-        bbox=(10.0, 49.0, 11.0, 50.0), collection="sentinel-2-l2a",
+        "item1", {"red": write_scene(folder, Scene(name="red", pixels=ramp(48, 48)))},
+        when="2024-05-01T10:00:00Z", bbox=(10.0, 49.0, 11.0, 50.0), collection="sentinel-2-l2a",
         properties={"eo:cloud_cover": 3.0},
     )  # fmt: skip
     with serving_stac([item]) as server:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import shapely
-import shapely.geometry
 
+from rasteret_beam.collection.boxes import geometry_boxes
 from rasteret_beam.errors import CollectionError, OptionError
 
 if TYPE_CHECKING:
@@ -44,8 +43,8 @@ class Filters:
         date_range: (start, end), both inclusive instants: an end of ``2024-01-31`` is
             that day's midnight. Records without a datetime are dropped.
         bbox: (xmin, ymin, xmax, ymax) in EPSG:4326; closed overlap, touching counts.
-        geometries: WKB, GeoJSON dicts or shapely objects in EPSG:4326; a record must
-            overlap the bbox of one of them.
+        geometries: WKB, GeoJSON dicts, shapely objects or bbox tuples in EPSG:4326, one
+            or several; a record must overlap the bbox of one of them.
         cloud_cover_lt: Strictly below this percentage of ``eo:cloud_cover``; records
             without one are dropped.
         split: A split's name, or several.
@@ -56,7 +55,7 @@ class Filters:
 
     date_range: tuple[str, str] | None = None
     bbox: tuple[float, float, float, float] | None = None
-    geometries: Sequence[Any] | None = None
+    geometries: Any = None
     cloud_cover_lt: float | None = None
     split: str | Sequence[str] | None = None
     split_column: str = "split"
@@ -133,18 +132,7 @@ class Filters:
         Raises:
             OptionError: No geometry, or what is none.
         """
-        if not self.geometries:
-            msg = "geometries is empty; expected WKB, GeoJSON geometries or shapely objects"
-            raise OptionError(msg)
-        boxes = np.array([_bounds(geometry) for geometry in self.geometries], np.float64)
-        return boxes[np.isfinite(boxes).all(axis=1)]
-
-
-def overlaps_any(bbox: Sequence[float], boxes: np.ndarray) -> bool:
-    """Tells whether a bbox overlaps one of many, touching included."""
-    xmin, ymin, xmax, ymax = bbox
-    x = (boxes[:, 2] >= xmin) & (boxes[:, 0] <= xmax)
-    return bool((x & (boxes[:, 3] >= ymin) & (boxes[:, 1] <= ymax)).any())
+        return geometry_boxes(self.geometries)
 
 
 def parse_instant(text: str) -> dt.datetime:
@@ -355,19 +343,6 @@ def _overlaps_common(schema: pa.Schema, boxes: np.ndarray) -> pc.Expression:
     if not len(boxes):
         return pc.scalar(False)  # noqa: FBT003 -- a literal
     return _overlaps(schema, [*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0)])
-
-
-def _bounds(geometry: Any) -> tuple[float, float, float, float]:  # noqa: ANN401 -- any spelling
-    try:
-        if isinstance(geometry, (bytes, bytearray)):
-            geometry = shapely.from_wkb(bytes(geometry))
-        elif isinstance(geometry, dict):
-            geometry = shapely.geometry.shape(geometry)
-        xmin, ymin, xmax, ymax = geometry.bounds
-    except (shapely.errors.ShapelyError, AttributeError, ValueError, KeyError, TypeError) as error:
-        msg = f"geometries: {geometry!r:.80} is no WKB, GeoJSON geometry or shapely object"
-        raise OptionError(msg) from error
-    return xmin, ymin, xmax, ymax
 
 
 def _column(schema: pa.Schema, name: str, complaint: str) -> pa.Field:

@@ -77,21 +77,33 @@ def open_fragment(store: Store, fragment: Fragment) -> ds.Dataset:
     Raises:
         CollectionError: It is not Parquet.
     """
-    filesystem, path = arrow_filesystem(store, fragment.uri)
-    given, fields = pc.scalar(True), []  # noqa: FBT003 -- a literal
-    for name, value in fragment.keys:
-        fields.append(pa.field(name, pa.string() if isinstance(value, str) else pa.int32()))
-        column = pc.field(name)
-        given &= column.is_null() if value is None else column == pa.scalar(value, fields[-1].type)
+    return open_fragments(store, [fragment])
+
+
+def open_fragments(store: Store, fragments: Sequence[Fragment]) -> ds.Dataset:
+    """Opens files as one dataset, with their folders' columns beside their own.
+
+    Only the first file's footer is read; its columns are the dataset's.
+
+    Raises:
+        CollectionError: The first file is not Parquet.
+    """
+    texts = {name for f in fragments for name, value in f.keys if isinstance(value, str)}
+    names = dict.fromkeys(name for f in fragments for name, _ in f.keys)
+    fields = [pa.field(name, pa.string() if name in texts else pa.int32()) for name in names]
+    kinds = {field.name: field.type for field in fields}
+    file_format, files = ds.ParquetFileFormat(), []
     try:
-        file_format = ds.ParquetFileFormat()
-        file = file_format.make_fragment(path, filesystem, partition_expression=given)
-        own = file.physical_schema
+        for fragment in fragments:
+            filesystem, path = arrow_filesystem(store, fragment.uri)
+            given = _partition(fragment, kinds)
+            files.append(file_format.make_fragment(path, filesystem, partition_expression=given))
+        own = files[0].physical_schema
         fields = [field for field in fields if field.name not in own.names]
         schema = pa.schema([*own, *fields], metadata=own.metadata)
-        return ds.FileSystemDataset([file], schema, file_format, filesystem)
+        return ds.FileSystemDataset(files, schema, file_format, filesystem)
     except (pa.ArrowException, OSError, FetchError) as error:
-        msg = f"{redact(fragment.uri)}: cannot be read as Parquet: {error}"
+        msg = f"{redact(fragments[0].uri)}: cannot be read as Parquet: {error}"
         raise CollectionError(msg) from error
 
 
@@ -101,17 +113,33 @@ def declared_source(store: Store, fragments: Sequence[Fragment]) -> str:
     rasteret's order; the ``collection`` column is read until a record has one.
     """
     for fragment in fragments:
-        dataset = open_fragment(store, fragment)
-        text = (dataset.schema.metadata or {}).get(b"data_source", b"").decode()
-        if text not in ("", "unknown"):
-            return text
-        if "collection" not in dataset.schema.names:
-            return ""
-        named = pc.field("collection").is_valid() & (pc.field("collection") != "")
-        first = dataset.scanner(columns=["collection"], filter=named).head(1)
-        if first.num_rows:
-            return str(first["collection"][0])
+        source = source_of(open_fragment(store, fragment))
+        if source is not None:
+            return source
     return ""
+
+
+def source_of(dataset: ds.Dataset) -> str | None:
+    """Gives the data source that a dataset declares; None where its rows could still tell.
+
+    "" means that there is no column which could.
+    """
+    text = (dataset.schema.metadata or {}).get(b"data_source", b"").decode()
+    if text not in ("", "unknown"):
+        return text
+    if "collection" not in dataset.schema.names:
+        return ""
+    named = pc.field("collection").is_valid() & (pc.field("collection") != "")
+    first = dataset.scanner(columns=["collection"], filter=named).head(1)
+    return str(first["collection"][0]) if first.num_rows else None
+
+
+def _partition(fragment: Fragment, kinds: dict[str, pa.DataType]) -> pc.Expression:
+    given = pc.scalar(True)  # noqa: FBT003 -- a literal
+    for name, value in fragment.keys:
+        column = pc.field(name)
+        given &= column.is_null() if value is None else column == pa.scalar(value, kinds[name])
+    return given
 
 
 def _is_data_file(folder: str, uri: str) -> bool:

@@ -12,7 +12,8 @@ import pyarrow as pa
 from rasteret_beam import schema
 from rasteret_beam.collection.band_metadata import BandMetadata, read_asset
 from rasteret_beam.collection.bands import asset_keys
-from rasteret_beam.collection.filters import Filters, overlaps_any
+from rasteret_beam.collection.boxes import overlaps_any
+from rasteret_beam.collection.filters import Filters
 from rasteret_beam.collection.fragments import (
     Fragment,
     declared_source,
@@ -35,6 +36,8 @@ from rasteret_beam.storage import Store, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import pyarrow.dataset as ds
 
 STAGE = "ReadCollection"
 
@@ -73,7 +76,9 @@ def list_fragments(query: CollectionQuery) -> list[Fragment]:
         BandNotFoundError: A band is in no record.
     """
     fragments = find_files(query.store, query.uri)
-    _check_schema(open_fragment(query.store, fragments[0]).schema, query)
+    found, name = open_fragment(query.store, fragments[0]).schema, redact(query.uri)
+    check_schema(found, name)
+    check_bands(found, query.bands, name)
     source = query.data_source or declared_source(query.store, fragments)
     return [fragment._replace(data_source=source) for fragment in fragments]
 
@@ -95,6 +100,33 @@ def read_fragment(
         CollectionError: The file is not Parquet, or lacks a filter's column.
     """
     dataset = open_fragment(query.store, fragment)
+    try:
+        yield from read_dataset(dataset, query, fragment.data_source, fragment.number)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, RasteretBeamError):
+            raise
+        msg = f"{redact(fragment.uri)}: cannot be read as Parquet: {error}"
+        raise CollectionError(msg) from error
+
+
+def read_dataset(
+    dataset: ds.Dataset, query: CollectionQuery, data_source: str, number: int = 0,
+) -> Iterator[tuple[Record | None, list[DeadLetter]]]:
+    """Reads the records of an Arrow dataset that meet the query's filters.
+
+    Args:
+        dataset: Rows of a collection.
+        query: What to read; its ``uri`` is not opened.
+        data_source: Whose band names the rows use, where the query does not say; or "".
+        number: Place of the dataset among those that are read, for the scan order.
+
+    Yields:
+        Each record with the dead letters of what in it cannot be used; None where
+        nothing of it can.
+
+    Raises:
+        CollectionError: The dataset lacks a filter's column.
+    """
     names = set(dataset.schema.names)
     bands = [band for b in query.bands for band in _metadata_names(b, query.data_source, names)]
     wanted = [
@@ -110,20 +142,14 @@ def read_fragment(
     )
     boxes = None if query.filters.geometries is None else query.filters.boxes()
     row_number = 0
-    try:
-        for batch in scanner.to_batches():
-            rows = _Rows(batch, query, fragment.data_source)
-            for row in range(batch.num_rows):
-                ordinal = (fragment.number << _RECORD_BITS) + row_number
-                row_number += 1
-                record, letters = rows.record(row, ordinal)
-                if record is None or boxes is None or overlaps_any(record.bbox, boxes):
-                    yield record, letters
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, RasteretBeamError):
-            raise
-        msg = f"{redact(fragment.uri)}: cannot be read as Parquet: {error}"
-        raise CollectionError(msg) from error
+    for batch in scanner.to_batches():
+        rows = _Rows(batch, query, data_source)
+        for row in range(batch.num_rows):
+            ordinal = (number << _RECORD_BITS) + row_number
+            row_number += 1
+            record, letters = rows.record(row, ordinal)
+            if record is None or boxes is None or overlaps_any(record.bbox, boxes):
+                yield record, letters
 
 
 def available_bands(names: Sequence[str]) -> list[str]:
@@ -131,28 +157,51 @@ def available_bands(names: Sequence[str]) -> list[str]:
     return [name[: -len(METADATA_SUFFIX)] for name in names if name.endswith(METADATA_SUFFIX)]
 
 
-def _check_schema(found: pa.Schema, query: CollectionQuery) -> None:
-    missing = [name for name in schema.REQUIRED_COLUMNS if name not in found.names]
+def check_schema(found: pa.Schema, name: str) -> None:
+    """Refuses what is no collection.
+
+    Args:
+        found: Its schema.
+        name: What to call it in messages.
+
+    Raises:
+        CollectionError: A required column is not there, or of the wrong kind.
+    """
+    missing = [column for column in schema.REQUIRED_COLUMNS if column not in found.names]
     if missing:
-        msg = (
-            f"{redact(query.uri)}: Parquet is missing required columns: {missing}; "
-            f"it has {found.names}"
-        )
+        msg = f"{name}: Parquet is missing required columns: {missing}; it has {found.names}"
         raise CollectionError(msg)
     if not pa.types.is_struct(found.field("bbox").type):
         msg = (
-            f"{redact(query.uri)}: 'bbox' must be a struct of xmin, ymin, xmax, ymax, "
+            f"{name}: 'bbox' must be a struct of xmin, ymin, xmax, ymax, "
             f"got {found.field('bbox').type}"
         )
         raise CollectionError(msg)
+    check_datetime(found, name)
+
+
+def check_datetime(found: pa.Schema, name: str) -> None:
+    """Refuses a ``datetime`` that is no timestamp in UTC.
+
+    Raises:
+        CollectionError: It is something else.
+    """
     when = found.field("datetime").type
     if not pa.types.is_timestamp(when) or when.tz not in _UTC:
-        msg = f"{redact(query.uri)}: 'datetime' is {when}, expected a timestamp in UTC"
+        msg = f"{name}: 'datetime' is {when}, expected a timestamp in UTC"
         raise CollectionError(msg)
-    unknown = [b for b in query.bands if b + METADATA_SUFFIX not in found.names]
+
+
+def check_bands(found: pa.Schema, bands: Sequence[str], name: str) -> None:
+    """Refuses bands that no record can have.
+
+    Raises:
+        BandNotFoundError: A band has no ``_metadata`` column.
+    """
+    unknown = [band for band in bands if band + METADATA_SUFFIX not in found.names]
     if unknown:
         msg = (
-            f"{redact(query.uri)}: Band(s) not found: {unknown}. "
+            f"{name}: Band(s) not found: {unknown}. "
             f"Available bands: {available_bands(found.names)}"
         )
         raise BandNotFoundError(msg)

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from rasteret_beam.collection import available_bands
+from rasteret_beam.collection.boxes import overlaps_any
+from rasteret_beam.collection.filters import Filters
 from rasteret_beam.collection.fragments import find_files, open_fragment
 from rasteret_beam.errors import CollectionError, FetchError
 from rasteret_beam.grid.geotransform import from_coefficients
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from rasteret_beam.storage import Store
 
 _BATCH_ROWS = 512
+_DESCRIPTION = (b"name", b"data_source", b"description")
 _TABLES = ("tile_offsets", "tile_byte_counts")
 _TIFF_FIELDS = {BAND_TIFF.field(i).name for i in range(BAND_TIFF.num_fields)}
 
@@ -36,25 +39,45 @@ def list_earlier(store: Store, uri: str) -> list[Fragment]:
         return []
 
 
-def read_earlier(store: Store, fragment: Fragment) -> Iterator[tuple[list[IndexedItem], pa.Schema]]:
-    """Reads the rows of one file, with the types of their properties.
+def read_earlier(
+    store: Store, fragment: Fragment, filters: Filters | None = None,
+) -> Iterator[tuple[list[IndexedItem], pa.Schema]]:
+    """Reads the rows of one file.
+
+    Args:
+        store: How files are read.
+        fragment: The file.
+        filters: Conditions on the rows.
+
+    Yields:
+        Rows, and the types of their properties; its metadata is what the collection
+        says of itself.
 
     Raises:
-        CollectionError: It is not Parquet.
+        CollectionError: It is not Parquet, or lacks a filter's column.
     """
     dataset = open_fragment(store, fragment)
     bands = tuple(available_bands(dataset.schema.names))
     own = {band + suffix for band in bands for suffix in (METADATA_SUFFIX, TIFF_SUFFIX)}
     fields = [f for f in dataset.schema if f.name not in own and property_column(f.name) == f.name]
     names = [n for n in dataset.schema.names if n not in ("year", "month")]
-    scanner = dataset.scanner(columns=names, batch_size=_BATCH_ROWS, use_threads=False)
+    told = {k: v for k, v in (dataset.schema.metadata or {}).items() if k in _DESCRIPTION}
+    filters = filters or Filters()
+    boxes = None if filters.geometries is None else filters.boxes()
+    scanner = dataset.scanner(
+        columns=names, filter=filters.expression(dataset.schema), batch_size=_BATCH_ROWS,
+        use_threads=False,
+    )  # fmt: skip
     for batch in scanner.to_batches():
         columns = {name: _values(batch.column(name)) for name in batch.schema.names}
         rows = [
             {name: column[row] for name, column in columns.items()}
             for row in range(batch.num_rows)
         ]
-        yield [pack(_whole(row), bands) for row in rows], pa.schema(fields)
+        packed = [pack(_whole(row), bands) for row in rows]
+        if boxes is not None:
+            packed = [item for item in packed if overlaps_any(item.bbox, boxes)]
+        yield packed, pa.schema(fields, metadata=told)
 
 
 def known_files(items: Iterable[IndexedItem]) -> dict[str, IndexedFile]:

@@ -44,14 +44,14 @@ class Layout:
         bands: Every band, in the order in which items have them.
         columns: Every property's column and type.
         dates: First and last datetime, or None.
-        n_rows: Number of rows.
+        description: What earlier collections said of themselves: name, data_source, ...
         shards: (folder, cell) -> number of its first file, and how many share it.
     """
 
     bands: tuple[str, ...]
     columns: pa.Schema
     dates: tuple[dt.datetime, dt.datetime] | None
-    n_rows: int
+    description: dict[str, str]
     shards: dict[tuple[str, int], tuple[int, int]]
 
     def shard_of(self, item: IndexedItem) -> Shard:
@@ -71,6 +71,7 @@ class Sketch:
         """Begins with no row."""
         self._bands: dict[str, int] = {}
         self._columns: dict[str, pa.DataType] = {}
+        self._metadata: dict[bytes, bytes] = {}
         self._dates: list[dt.datetime] = []
         self._sizes: dict[tuple[str, int], tuple[int, int]] = {}
 
@@ -84,14 +85,15 @@ class Sketch:
         self._add_size(key, 1, item.n_bytes)
 
     def declare(self, columns: pa.Schema) -> None:
-        """Takes types of columns."""
+        """Takes types of columns, and the metadata of their schema."""
+        self._metadata.update(columns.metadata or {})
         for field in columns:
             self._add_column(field.name, field.type)
 
     @property
     def columns(self) -> pa.Schema:
         """Every column so far, and its type."""
-        return pa.schema(sorted(self._columns.items()))
+        return pa.schema(sorted(self._columns.items()), metadata=self._metadata)
 
     def merge(self, others: Iterable[Sketch]) -> None:
         """Takes what other sketches gathered."""
@@ -107,6 +109,7 @@ class Sketch:
 
         Args:
             declared: Types that a source declared; they go before what values tell.
+                Its metadata is the description.
         """
         told = {} if declared is None else {field.name: field.type for field in declared}
         columns = {name: told.get(name, kind) for name, kind in self._columns.items()}
@@ -115,7 +118,7 @@ class Sketch:
             tuple(sorted(self._bands, key=lambda b: (self._bands[b], _natural(b)))),
             pa.schema(fields),
             (min(self._dates), max(self._dates)) if self._dates else None,
-            sum(rows for rows, _ in self._sizes.values()),
+            {} if declared is None else _text(declared.metadata),
             _cut(self._sizes),
         )
 
@@ -192,6 +195,10 @@ def _stored_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(kind):
         return kind.value_type
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def _text(metadata: dict[bytes, bytes] | None) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (metadata or {}).items()}
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

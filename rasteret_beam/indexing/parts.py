@@ -52,7 +52,8 @@ def collection_schema(layout: Layout, description: dict[str, str] | None = None)
         "rasteret_collection_version": "1",
         "created": dt.datetime.now().isoformat(),  # noqa: DTZ005 -- local, as rasteret's
         "date_range": dates,
-        **(description or {}),
+        **layout.description,
+        **{key: value for key, value in (description or {}).items() if value},
     }
     return pa.schema(fields, metadata={**told, "geo": geo_metadata()})
 

@@ -96,7 +96,7 @@ class _ReadPartFn(beam.DoFn):
 
 
 def packed_schema(columns: pa.Schema | None) -> bytes | None:
-    """Gives a schema as an IPC message, equal for equal names and types."""
-    if columns is None or not len(columns):
+    """Gives a schema as an IPC message, equal for equal schemas; None for an empty one."""
+    if columns is None or not (len(columns) or columns.metadata):
         return None
-    return bytes(columns.remove_metadata().serialize())
+    return bytes(columns.serialize())

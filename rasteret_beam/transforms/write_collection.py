@@ -35,7 +35,7 @@ class WriteCollection(beam.PTransform):
         columns: Types of properties, where a source declared them.
         name: Name of the collection; value of ``collection`` where an item has none.
         data_source: A dataset's id or its STAC collection.
-        description: One line on it.
+        description: One line on it. What is left out is taken from ``columns``.
     """
 
     folder: str
@@ -117,7 +117,8 @@ class _WriteShardFn(beam.DoFn):
         make_folder(final)
         schema = collection_schema(layout, self._told)
         with FileSystems.create(hidden, compression_type="uncompressed") as file:
-            written, dropped = write_part(file, group[1], schema, self._told["name"])
+            name = schema.metadata.get(b"name", b"").decode()
+            written, dropped = write_part(file, group[1], schema, name)
         self._counters.add("records_written", written)
         self._counters.add("duplicates_dropped", dropped)
         yield 0, (hidden, final)

@@ -17,7 +17,9 @@ from scenes import Scene, ramp, write_scene
 from rasteret_beam import (
     AssetRef,
     BuildCollection,
+    ExportCollection,
     FileSource,
+    Filters,
     IndexItems,
     Item,
     OptionError,
@@ -229,3 +231,19 @@ def test_a_file_with_far_tile_tables_takes_one_request_more(tmp_path):
         build(source_of(server, "far_20240501"), tmp_path / "c")
         assert server.count("far_20240501.tif") == 2
     assert len(rows(tmp_path / "c")["far_20240501"]["B1_metadata"]["tile_offsets"]) == 256 * 256
+
+
+def test_an_export_has_the_records_that_meet_the_filters(server, tmp_path):
+    build(source_of(server, "a_20240501", "b_20240602"), tmp_path / "c", name="scenes",
+          data_source="mine")  # fmt: skip
+    server.requests.clear()
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        _ = pipeline | ExportCollection(
+            collection=str(tmp_path / "c"), folder=str(tmp_path / "out"),
+            filters=Filters(date_range=("2024-06", "2024-07")),
+        )
+    assert files(tmp_path / "out") == ["year=2024/month=6/part-0.parquet"]
+    assert rows(tmp_path / "out")["b_20240602"] == rows(tmp_path / "c")["b_20240602"]
+    metadata = pq.read_schema(tmp_path / "out/year=2024/month=6/part-0.parquet").metadata
+    assert (metadata[b"name"], metadata[b"data_source"]) == (b"scenes", b"mine")
+    assert server.requests == {}

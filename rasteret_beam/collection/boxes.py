@@ -1,0 +1,100 @@
+"""Bounding boxes of geometries, and which of them overlap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+import shapely.geometry
+
+from rasteret_beam.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_BBOX_NUMBERS = 4
+_PAIRS_AT_ONCE = 4_000_000
+
+
+def geometry_boxes(geometries: Any) -> np.ndarray:  # noqa: ANN401 -- any spelling
+    """Gives the bboxes of the geometries that have one.
+
+    Args:
+        geometries: WKB, a GeoJSON geometry, a shapely object or a tuple (xmin, ymin,
+            xmax, ymax); or several of them, also as an Arrow array of WKB.
+
+    Returns:
+        float64, shape (n_boxes, 4).
+
+    Raises:
+        OptionError: No geometry, or what is none.
+    """
+    several = _as_list(geometries)
+    if not several:
+        msg = "geometries is empty; expected WKB, GeoJSON geometries or shapely objects"
+        raise OptionError(msg)
+    boxes = np.array([_bounds(geometry) for geometry in several], np.float64)
+    return boxes[np.isfinite(boxes).all(axis=1)]
+
+
+def overlaps_any(bbox: Sequence[float], boxes: np.ndarray) -> bool:
+    """Tells whether a bbox overlaps one of many, touching included."""
+    xmin, ymin, xmax, ymax = bbox
+    x = (boxes[:, 2] >= xmin) & (boxes[:, 0] <= xmax)
+    return bool((x & (boxes[:, 3] >= ymin) & (boxes[:, 1] <= ymax)).any())
+
+
+def overlap_mask(bboxes: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Tells for each of many bboxes whether it overlaps one of many boxes.
+
+    Args:
+        bboxes: float64, shape (n_rows, 4); NaN overlaps nothing.
+        boxes: float64, shape (n_boxes, 4).
+
+    Returns:
+        bool, shape (n_rows,).
+    """
+    # The dates of one satellite tile share their bbox: test it once for all.
+    distinct, of_row = np.unique(bboxes, axis=0, return_inverse=True)
+    found = np.zeros(len(distinct), bool)
+    step = max(_PAIRS_AT_ONCE // max(len(boxes), 1), 1)
+    for start in range(0, len(distinct), step):
+        xmin, ymin, xmax, ymax = (side[:, None] for side in distinct[start : start + step].T)
+        x = (boxes[:, 2] >= xmin) & (boxes[:, 0] <= xmax)
+        both = x & (boxes[:, 3] >= ymin) & (boxes[:, 1] <= ymax)
+        found[start : start + step] = both.any(axis=1)
+    return found[of_row.reshape(-1)]
+
+
+def _as_list(geometries: Any) -> list[Any]:  # noqa: ANN401 -- any spelling
+    if isinstance(geometries, (pa.Array, pa.ChunkedArray)):
+        return [value for value in geometries.to_pylist() if value is not None]
+    one = (bytes, bytearray, dict, shapely.Geometry)
+    return [geometries] if isinstance(geometries, one) or _is_box(geometries) else list(geometries)
+
+
+def _is_box(value: Any) -> bool:  # noqa: ANN401 -- any spelling
+    numbers = (int, float, np.number)
+    return (
+        isinstance(value, tuple)
+        and len(value) == _BBOX_NUMBERS
+        and all(isinstance(number, numbers) for number in value)
+    )
+
+
+def _bounds(geometry: Any) -> tuple[float, float, float, float]:  # noqa: ANN401 -- any spelling
+    if _is_box(geometry):
+        xmin, ymin, xmax, ymax = geometry
+        return xmin, ymin, xmax, ymax
+    try:
+        if isinstance(geometry, (bytes, bytearray)):
+            geometry = shapely.from_wkb(bytes(geometry))
+        elif isinstance(geometry, dict):
+            geometry = shapely.geometry.shape(geometry)
+        xmin, ymin, xmax, ymax = geometry.bounds
+    except (shapely.errors.ShapelyError, AttributeError, ValueError, KeyError, TypeError) as error:
+        msg = f"geometries: {geometry!r:.80} is no WKB, GeoJSON geometry or shapely object"
+        raise OptionError(msg) from error
+    return xmin, ymin, xmax, ymax
