@@ -54,8 +54,9 @@ class HeadFile(io.BytesIO):
         Raises:
             BeyondHeadError: They are not among the first.
         """
-        end = self._size if size is None or size < 0 else min(self.tell() + size, self._size)
-        if end > self._length:
+        at = self.tell()
+        end = self._size if size is None or size < 0 else min(at + size, self._size)
+        if end > max(at, self._length):
             raise BeyondHeadError
         return super().read(size)
 

@@ -17,7 +17,13 @@ from make_tiff import make_tiff
 
 from rasteret_beam.errors import FetchError
 from rasteret_beam.storage import Store
-from rasteret_beam.storage.files import HEADER_BYTES, RangeFile, arrow_filesystem
+from rasteret_beam.storage.files import (
+    HEADER_BYTES,
+    BeyondHeadError,
+    HeadFile,
+    RangeFile,
+    arrow_filesystem,
+)
 from rasteret_beam.tiff.header import read_header
 
 CONTENT = np.random.default_rng(9).integers(0, 256, 400_000, np.uint8).tobytes()
@@ -196,3 +202,39 @@ def test_filesystems_of_equal_stores_are_equal(served):
     second, _ = arrow_filesystem(Store(allow_http=True), served.uri("other.bin"))
     assert first == second
     assert first != arrow_filesystem(Store(), "https://host/f.bin")[0]
+
+
+def test_the_first_bytes_read_like_the_file():
+    head = HeadFile(CONTENT[:1000], len(CONTENT))
+    head.seek(990)
+    assert head.read(10) == CONTENT[990:1000]
+    assert head.seek(0, io.SEEK_END) == len(CONTENT)
+    assert head.read(10) == b""
+
+
+@pytest.mark.parametrize(("at", "size"), [(990, 11), (1000, 1), (5000, 4), (0, -1)])
+def test_a_read_beyond_the_first_bytes_is_refused_not_cut_short(at, size):
+    head = HeadFile(CONTENT[:1000], len(CONTENT))
+    head.seek(at)
+    with pytest.raises(BeyondHeadError):
+        head.read(size)
+
+
+def test_the_first_bytes_of_a_short_file_are_the_file():
+    assert HeadFile(CONTENT[:100], 100).read() == CONTENT[:100]
+
+
+def test_spans_that_lie_close_are_fetched_with_one_request(served):
+    file = RangeFile(STORE, served.uri("f.bin"))
+    file.prefetch([(100_000, 50_000), (10, 20), (160_000, 5_000)])
+    for at, size in ((100_000, 50_000), (160_000, 5_000), (10, 20)):
+        file.seek(at)
+        assert file.read(size) == CONTENT[at : at + size]
+    assert served.count("f.bin") == 2
+
+
+def test_spans_beyond_the_end_fetch_only_what_is_there(served):
+    file = RangeFile(STORE, served.uri("f.bin"))
+    file.prefetch([(399_000, 10**12)])
+    file.seek(399_000)
+    assert file.read() == CONTENT[399_000:]

@@ -9,6 +9,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from make_tiff import (
@@ -28,7 +29,7 @@ from shared_data import SHARED, requires_shared
 
 from rasteret_beam.elements import Geotransform
 from rasteret_beam.errors import MalformedTiffError, RasteretBeamError, UnsupportedTiffError
-from rasteret_beam.tiff.header import TiffHeader, parse_nodata, read_header
+from rasteret_beam.tiff.header import TiffHeader, parse_nodata, read_header, values_at
 from rasteret_beam.tiff.tags import Compression, Tag
 
 PIXELS = np.arange(40 * 48, dtype=np.uint16).reshape(1, 40, 48)
@@ -519,3 +520,50 @@ def test_malformed_files_found_in_the_wild_raise_no_other_error():
     for path in sorted((SHARED / "malformed" / "real").glob("*.tif")):
         with path.open("rb") as file, pytest.raises(RasteretBeamError):
             read_header(file)
+
+
+def _gdal_metadata(*items: str) -> str:
+    return f"<GDALMetadata>{''.join(items)}</GDALMetadata>\0"
+
+
+def _item(name: str, role: str, value: str, sample: int = 0) -> str:
+    return f'<Item name="{name}" sample="{sample}" role="{role}">{value}</Item>'
+
+
+def test_scale_offset_and_unit_of_each_sample_are_kept():
+    text = _gdal_metadata(
+        _item("SCALE", "scale", "0.0001", 1), _item("OFFSET", "offset", "-0.1", 1),
+        _item("UNITTYPE", "unittype", "W/m&lt;sup&gt;2&lt;/sup&gt;"),
+    )  # fmt: skip
+    header = _with(Tag.GDAL_METADATA, ASCII, *text.encode())
+    assert header.calibrations[1] == (0.0001, -0.1, None)
+    assert header.calibrations[0] == (None, None, "W/m<sup>2</sup>")
+
+
+@pytest.mark.parametrize("text", ["", "<GDALMetadata>", _gdal_metadata(
+    _item("SCALE", "scale", "nan"), _item("OFFSET", "offset", "much"))])  # fmt: skip
+def test_metadata_that_is_no_calibration_is_none(text):
+    assert _with(Tag.GDAL_METADATA, ASCII, *text.encode(), 0).calibrations == {}
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("ifd_at_end", [False, True])
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+def test_values_outside_the_directory_are_located(byte_order, big, ifd_at_end):
+    data = make_tiff(PIXELS, byte_order=byte_order, big=big, ifd_at_end=ifd_at_end)
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        inline = 8 if big else 4
+        expected = {
+            (tag.valueoffset, tag.valuebytecount)
+            for tag in tiff.pages[0].tags if tag.valuebytecount > inline
+        }  # fmt: skip
+    assert expected == set(values_at(data))
+
+
+@given(st.binary(max_size=200))
+def test_a_head_that_tells_nothing_locates_nothing_beyond_belief(data):
+    assert all(length > 0 for _, length in values_at(b"II*\0" + data))
+
+
+def test_a_head_that_is_no_tiff_locates_nothing():
+    assert values_at(b"<Error>AccessDenied</Error>") == []
