@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from rasteret_beam.tiff.header import MAX_TILE_BYTES, parse_nodata
 from rasteret_beam.tiff.tags import PlanarConfiguration, Predictor
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from collections.abc import Mapping
 
 _BYTE_ORDERS = {"little": "<", "big": ">"}
 
@@ -22,15 +23,16 @@ _BYTE_ORDERS = {"little": "<", "big": ">"}
 class BandMetadata:
     """One band's metadata struct, and what ``{band}_tiff`` adds to it."""
 
-    def __init__(self, struct: pa.StructScalar, tiff: dict[str, Any]) -> None:
-        self._struct, self.tiff = struct, tiff
-        self._names = {field.name for field in struct.type}
+    def __init__(self, fields: Mapping[str, Any], tiff: Mapping[str, Any]) -> None:
+        """Holds the fields of both structs, as ``columns_of`` gives them."""
+        self._fields, self.tiff = fields, tiff
 
     def value(self, *names: str) -> Any:  # noqa: ANN401 -- any field
         """Gives the first of these fields that is there, or None."""
         for name in names:
-            if name in self._names and self._struct[name].is_valid:
-                return self._struct[name].as_py()
+            value = self._fields.get(name)
+            if value is not None:
+                return value
         return None
 
     def size(self, *names: str) -> int:
@@ -46,19 +48,16 @@ class BandMetadata:
         return value
 
     def table(self, name: str) -> np.ndarray:
-        """Gives a tile table, int64, without making Python numbers of it.
+        """Gives a tile table, int64, a copy: a view would keep its whole batch.
 
         Raises:
             RecordError: It is missing, or has holes.
         """
-        if name not in self._names or not self._struct[name].is_valid:
-            msg = f"{name} is missing"
+        table = self._fields.get(name)
+        if table is None:
+            msg = f"{name} is missing, or holds nulls"
             raise RecordError(msg)
-        values = self._struct[name].values
-        if values.null_count:
-            msg = f"{name} holds nulls"
-            raise RecordError(msg)
-        return np.array(values.to_numpy(zero_copy_only=False), np.int64)
+        return np.array(table, np.int64)
 
 
 def read_asset(
@@ -81,15 +80,16 @@ def read_asset(
         RecordError: The metadata is incomplete, contradicts itself, or is of a file that
             is not read.
     """
-    if metadata.value("transform") is None:
+    transform = metadata.value("transform")
+    if transform is None:
         msg = "Transform is missing; expected 4 or 6 numbers"
         raise NotIndexedError(msg)
-    grid = Grid(
+    grid = _grid(
         metadata.size("image_width", "width"),
         metadata.size("image_height", "height"),
         metadata.size("tile_width"),
         metadata.size("tile_height"),
-        from_coefficients(metadata.value("transform")),
+        tuple(transform) if isinstance(transform, list) else str(transform),
         record_crs,
     )
     samples = metadata.value("samples_per_pixel") or 1
@@ -111,11 +111,26 @@ def read_asset(
     if (offsets < 0).any() or (counts < 0).any():
         msg = f"A tile offset or byte count below 0: {min(offsets.min(), counts.min())}"
         raise RecordError(msg)
-    beyond = (0, n_tiles - len(offsets))
-    offsets, counts = np.pad(offsets, beyond), np.pad(counts, beyond, constant_values=-1)
+    if len(offsets) < n_tiles:
+        beyond = (0, n_tiles - len(offsets))
+        offsets, counts = np.pad(offsets, beyond), np.pad(counts, beyond, constant_values=-1)
     if planar:
         return Asset(href, sample, grid, layout, (band,), (0,), offsets, counts)
     return Asset(href, 0, grid, layout, (band,), (sample,), offsets, counts)
+
+
+@functools.lru_cache(maxsize=65536)
+def _grid(
+    width: int,
+    height: int,
+    tile_width: int,
+    tile_height: int,
+    transform: tuple[float, ...] | str,
+    record_crs: str | None,
+) -> Grid:
+    """The dates of one satellite tile share one grid object."""
+    geotransform = from_coefficients(transform)
+    return Grid(width, height, tile_width, tile_height, geotransform, record_crs)
 
 
 def _sample_index(band: str, band_index: int | None, samples: int) -> int:

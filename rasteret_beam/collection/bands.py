@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from rasteret_beam.collection.catalog import datasets, find_dataset
@@ -12,11 +13,12 @@ if TYPE_CHECKING:
 _TIFF_TYPES = ("image/tiff", "image/vnd.stac.geotiff")
 
 
-def asset_keys(band: str, data_source: str) -> list[str]:
+@functools.lru_cache(maxsize=4096)
+def asset_keys(band: str, data_source: str) -> tuple[str, ...]:
     """Gives the asset keys under which a band may stand, most likely first.
 
     >>> asset_keys("B04", "sentinel-2-l2a"), asset_keys("red", "sentinel-2-l2a")
-    (['B04', 'red'], ['red', 'B04'])
+    (('B04', 'red'), ('red', 'B04'))
     """
     dataset = find_dataset(data_source)
     forward = {} if dataset is None else dataset.band_map
@@ -24,7 +26,7 @@ def asset_keys(band: str, data_source: str) -> list[str]:
     if band in forward:
         keys.append(forward[band])
     keys.extend(name for name, key in forward.items() if key == band)
-    return list(dict.fromkeys(keys))
+    return tuple(dict.fromkeys(keys))
 
 
 def choose_assets(

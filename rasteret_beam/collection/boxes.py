@@ -46,26 +46,30 @@ def overlaps_any(bbox: Sequence[float], boxes: np.ndarray) -> bool:
     return bool((x & (boxes[:, 3] >= ymin) & (boxes[:, 1] <= ymax)).any())
 
 
-def overlap_mask(bboxes: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Tells for each of many bboxes whether it overlaps one of many boxes.
+def box_tree(boxes: np.ndarray) -> shapely.STRtree:
+    """Gives a search tree of boxes, float64, shape (n_boxes, 4)."""
+    return shapely.STRtree(shapely.box(*boxes.T))
+
+
+def overlap_mask(bboxes: np.ndarray, tree: shapely.STRtree) -> np.ndarray:
+    """Tells for each of many bboxes whether it overlaps a box of a tree, touching included.
 
     Args:
         bboxes: float64, shape (n_rows, 4); NaN overlaps nothing.
-        boxes: float64, shape (n_boxes, 4).
+        tree: The boxes.
 
     Returns:
         bool, shape (n_rows,).
     """
-    # The dates of one satellite tile share their bbox: test it once for all.
-    distinct, of_row = np.unique(bboxes, axis=0, return_inverse=True)
-    found = np.zeros(len(distinct), bool)
-    step = max(_PAIRS_AT_ONCE // max(len(boxes), 1), 1)
-    for start in range(0, len(distinct), step):
-        xmin, ymin, xmax, ymax = (side[:, None] for side in distinct[start : start + step].T)
-        x = (boxes[:, 2] >= xmin) & (boxes[:, 0] <= xmax)
-        both = x & (boxes[:, 3] >= ymin) & (boxes[:, 1] <= ymax)
-        found[start : start + step] = both.any(axis=1)
-    return found[of_row.reshape(-1)]
+    found = np.zeros(len(bboxes), bool)
+    whole = np.flatnonzero(np.isfinite(bboxes).all(axis=1))
+    # Every pair that overlaps is listed: as many rows at once as can be, if all do.
+    step = max(_PAIRS_AT_ONCE // max(len(tree), 1), 1)
+    for start in range(0, len(whole), step):
+        rows = whole[start : start + step]
+        pairs = tree.query(shapely.box(*bboxes[rows].T))
+        found[rows[pairs[0]]] = True
+    return found
 
 
 def _as_list(geometries: Any) -> list[Any]:  # noqa: ANN401 -- any spelling

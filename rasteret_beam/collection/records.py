@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
 from rasteret_beam import schema
 from rasteret_beam.collection.band_metadata import BandMetadata, read_asset
 from rasteret_beam.collection.bands import asset_keys
 from rasteret_beam.collection.boxes import overlaps_any
+from rasteret_beam.collection.columns import columns_of
 from rasteret_beam.collection.filters import Filters
 from rasteret_beam.collection.fragments import (
     Fragment,
@@ -213,18 +214,19 @@ def _metadata_names(band: str, data_source: str | None, names: set[str]) -> list
 
 
 class _Rows:
-    """Records of one scanned batch; tile tables stay Arrow and numpy."""
+    """Records of one scanned batch."""
 
     def __init__(self, batch: pa.RecordBatch, query: CollectionQuery, source: str) -> None:
         self._query, self._source = query, source
-        self._columns = {name: batch.column(name) for name in batch.schema.names}
+        self._when = _microseconds(batch.column("datetime"))
+        self._columns = columns_of(batch.drop_columns(["datetime"]))
 
     def record(self, row: int, ordinal: int) -> tuple[Record | None, list[DeadLetter]]:
         record_id = str(self._value("id", row))
         letters: list[DeadLetter] = []
         collection = self._value("collection", row)
         collection = self._source if collection is None else collection
-        when = self._columns["datetime"][row]
+        when = self._when[row]
         try:
             bbox = self._bbox(row)
         except RecordError as error:
@@ -233,7 +235,7 @@ class _Rows:
             record_crs = self._crs(row)
         except CrsError as error:
             unusable = tuple((band, Status.UNSUPPORTED.value) for band in self._query.bands)
-            info = RecordInfo(record_id, ordinal, _microseconds(when), collection, None)
+            info = RecordInfo(record_id, ordinal, when, collection, None)
             letter = _dead_letter(record_id, list(self._query.bands), error)
             return Record(info, bbox, (), unusable), [letter]
         assets: dict[tuple[Any, ...], Asset] = {}
@@ -249,14 +251,12 @@ class _Rows:
                 continue
             key = (asset.href, asset.grid, asset.layout, asset.plane)
             assets[key] = _joined(assets[key], asset) if key in assets else asset
-        info = RecordInfo(
-            record_id, ordinal, _microseconds(when), collection, crs.epsg(record_crs),
-        )
+        info = RecordInfo(record_id, ordinal, when, collection, crs.epsg(record_crs))
         return Record(info, bbox, tuple(assets.values()), tuple(missing)), letters
 
     def _value(self, name: str, row: int) -> Any:  # noqa: ANN401 -- any column
         column = self._columns.get(name)
-        return None if column is None else column[row].as_py()
+        return None if column is None else column[row]
 
     def _crs(self, row: int) -> str | None:
         for name in _CRS_COLUMNS:
@@ -269,7 +269,7 @@ class _Rows:
         value = self._value("bbox", row) or {}
         sides = [value.get(name) for name in ("xmin", "ymin", "xmax", "ymax")]
         xmin, ymin, xmax, ymax = (float("nan") if v is None else float(v) for v in sides)
-        if not np.isfinite([xmin, ymin, xmax, ymax]).all():
+        if not all(map(math.isfinite, (xmin, ymin, xmax, ymax))):
             # rasteret drops such records without a word.
             msg = f"bbox is {value or None}: no point can be matched to it"
             raise RecordError(msg)
@@ -298,11 +298,11 @@ class _Rows:
         tiff = self._value(at + TIFF_SUFFIX, row) or {}
         return read_asset(band, href, band_index, BandMetadata(metadata, tiff), record_crs)
 
-    def _metadata(self, row: int, band: str, key: str | None) -> tuple[pa.StructScalar | None, str]:
-        for name in dict.fromkeys([band, key or band]):
-            column = self._columns.get(name + METADATA_SUFFIX)
-            if column is not None and column[row].is_valid:
-                return column[row], name
+    def _metadata(self, row: int, band: str, key: str | None) -> tuple[dict[str, Any] | None, str]:
+        for name in (band, key or band):
+            metadata = self._value(name + METADATA_SUFFIX, row)
+            if metadata is not None:
+                return metadata, name
         return None, band
 
 
@@ -328,10 +328,9 @@ def _href(asset: Any) -> str | None:  # noqa: ANN401 -- a struct or a string
     return next((str(link["href"]) for link in links if link.get("href")), None)
 
 
-def _microseconds(when: pa.Scalar) -> int | None:
-    if not when.is_valid:
-        return None
-    return int(when.cast(pa.timestamp("us", when.type.tz), safe=False).value)
+def _microseconds(when: pa.Array) -> list[int | None]:
+    instants = when.cast(pa.timestamp("us", when.type.tz), safe=False)
+    return list(instants.cast(pa.int64()).to_pylist())
 
 
 def _dead_letter(record_id: str, bands: list[str], error: RasteretBeamError) -> DeadLetter:

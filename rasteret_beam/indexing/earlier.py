@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
 from rasteret_beam.collection import available_bands
 from rasteret_beam.collection.boxes import overlaps_any
+from rasteret_beam.collection.columns import columns_of
 from rasteret_beam.collection.filters import Filters
 from rasteret_beam.collection.fragments import find_files, open_fragment
 from rasteret_beam.errors import CollectionError, FetchError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS = 512
 _DESCRIPTION = (b"name", b"data_source", b"description")
-_TABLES = ("tile_offsets", "tile_byte_counts")
 _TIFF_FIELDS = {BAND_TIFF.field(i).name for i in range(BAND_TIFF.num_fields)}
 
 
@@ -69,7 +68,7 @@ def read_earlier(
         use_threads=False,
     )  # fmt: skip
     for batch in scanner.to_batches():
-        columns = {name: _values(batch.column(name)) for name in batch.schema.names}
+        columns = columns_of(batch)
         rows = [
             {name: column[row] for name, column in columns.items()}
             for row in range(batch.num_rows)
@@ -155,24 +154,3 @@ def _whole(row: dict[str, Any]) -> dict[str, Any]:
         for band, asset in (row["assets"] or {}).items() if asset is not None
     }  # fmt: skip
     return {**{name: row.get(name) for name in CONTRACT_COLUMNS}, **row, "assets": assets}
-
-
-def _values(column: pa.Array) -> list[Any]:
-    """Python values, but tile tables as arrays: they are most of a collection."""
-    kind = column.type
-    if not (pa.types.is_struct(kind) and all(kind.get_field_index(n) >= 0 for n in _TABLES)):
-        return list(column.to_pylist())
-    plain = [n for n in (kind.field(i).name for i in range(kind.num_fields)) if n not in _TABLES]
-    fields = {name: column.field(name).to_pylist() for name in plain}
-    fields |= {name: _tables(column.field(name)) for name in _TABLES}
-    valid = column.is_valid().to_pylist()
-    return [
-        {name: values[row] for name, values in fields.items()} if valid[row] else None
-        for row in range(len(column))
-    ]
-
-
-def _tables(lists: pa.ListArray) -> list[np.ndarray]:
-    starts = lists.offsets.to_numpy()
-    values = lists.values.to_numpy(zero_copy_only=False)
-    return [values[starts[row] : starts[row + 1]].astype(np.int64) for row in range(len(lists))]

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
+from rasteret_beam.collection.columns import TABLES
 from rasteret_beam.errors import CrsError, RasteretBeamError, RecordError
 from rasteret_beam.grid import crs
 from rasteret_beam.indexing.footprint import footprint_of, join
@@ -27,7 +28,6 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _PLAIN_ROW_BYTES = 512
 _TILE_BYTES = 16
 _BEYOND_32_BITS = 2**32
-_TABLES = ("tile_offsets", "tile_byte_counts")
 
 CONTRACT_COLUMNS = (
     "id", "datetime", "geometry", "assets", "bbox", "proj:epsg", "crs", "proj:projjson",
@@ -124,7 +124,7 @@ def pack(row: dict[str, Any], bands: tuple[str, ...]) -> IndexedItem:
         metadata = row.get(name)
         if metadata is not None:
             n_tiles += len(metadata["tile_offsets"])
-            row[name] = {**metadata, **{key: _narrow(metadata[key]) for key in _TABLES}}
+            row[name] = {**metadata, **{key: _narrow(metadata[key]) for key in TABLES}}
     own = {name + suffix for name in bands for suffix in (METADATA_SUFFIX, TIFF_SUFFIX)}
     own.update(CONTRACT_COLUMNS)
     return IndexedItem(

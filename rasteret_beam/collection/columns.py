@@ -1,0 +1,61 @@
+"""Arrow columns of a collection -> Python values, once a batch; tile tables stay arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TABLES = ("tile_offsets", "tile_byte_counts")
+"""Fields of ``{band}_metadata`` that are most of a collection."""
+
+
+def columns_of(batch: pa.RecordBatch) -> dict[str, Sequence[Any]]:
+    """Gives the values of a batch, column by column.
+
+    Args:
+        batch: Rows of a collection.
+
+    Returns:
+        Name -> one value a row; band metadata as dicts whose tile tables are int64
+        arrays, or None where they are null or hold nulls.
+    """
+    return {name: _values(batch.column(name)) for name in batch.schema.names}
+
+
+def _values(column: pa.Array) -> Sequence[Any]:
+    kind = column.type
+    if not (pa.types.is_struct(kind) and all(kind.get_field_index(n) >= 0 for n in TABLES)):
+        return list(column.to_pylist())
+    names = [kind.field(i).name for i in range(kind.num_fields)]
+    fields = [
+        _tables(column.field(name)) if name in TABLES else column.field(name).to_pylist()
+        for name in names
+    ]
+    valid = column.is_valid().to_pylist()
+    rows = zip(*fields, strict=True)
+    return [
+        dict(zip(names, row, strict=True)) if there else None
+        for row, there in zip(rows, valid, strict=True)
+    ]
+
+
+def _tables(lists: pa.Array) -> list[np.ndarray | None]:
+    """One array a row; all are views of one."""
+    if not pa.types.is_list(lists.type) and not pa.types.is_large_list(lists.type):
+        return [None if v is None else np.asarray(v) for v in lists.to_pylist()]
+    values = lists.values
+    if values.null_count:
+        rows = (row.as_py() for row in lists)
+        return [None if row is None or None in row else np.array(row, np.int64) for row in rows]
+    numbers = values.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
+    starts = lists.offsets.to_numpy().tolist()
+    valid = lists.is_valid().to_pylist()
+    return [
+        numbers[start:end] if there else None
+        for start, end, there in zip(starts[:-1], starts[1:], valid, strict=True)
+    ]
