@@ -181,7 +181,9 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(options: BuildCollectionOptions) -> launch.Report:
-    return launch.Report(build_summary, BUILD_SHARES, options.error_threshold)
+    return launch.Report(
+        build_summary, BUILD_SHARES, options.error_threshold, output="records_written",
+    )
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 The transforms, in the order data flows: ``ReadPoints`` (or ``BatchPoints``),
 ``ReadCollection``, ``PlanTiles``, ``FetchTiles``, ``SampleNearest``, ``FallbackRing``,
-``WriteSamples`` (or ``ToRows``); ``SamplePoints`` composes them, and
-``BuildCollection`` makes what they read.
+``WriteSamples`` (or ``ToRows``); ``SamplePoints`` composes them. ``BuildCollection``
+(``ListItems``, ``IndexItems``, ``WriteCollection``) makes what they read,
+``ExportCollection`` copies what of it meets filters, and ``Collection`` holds it in a
+notebook.
 """
 
 from rasteret_beam.collection import CollectionQuery
 from rasteret_beam.collection.filters import Filters
+from rasteret_beam.companion import Collection
 from rasteret_beam.elements import (
     DeadLetter,
     PointBatch,
@@ -56,6 +59,7 @@ __all__ = [
     "BandNotFoundError",
     "BatchPoints",
     "BuildCollection",
+    "Collection",
     "CollectionError",
     "CollectionQuery",
     "CrsError",

@@ -23,12 +23,12 @@ _SAMPLE_COUNTERS = (
 )  # fmt: skip
 _BUILD_SUMMARY = """\
 Items     {items_read} read, {items_refused} refused, {items_failed} without a usable band
-Files     {files_read} read, {files_indexed} indexed, {files_failed} failed, \
-{files_unchanged} unchanged
+Files     {files_seen} seen, {files_indexed} indexed, {files_unchanged} unchanged, \
+{files_failed} failed
 Records   {records_written} written, {duplicates_dropped} twice, {items_kept} kept in {seconds} s"""
 _BUILD_COUNTERS = (
     "items_read", "items_refused", "items_failed", "items_kept",
-    "files_read", "files_indexed", "files_failed", "files_unchanged",
+    "files_seen", "files_indexed", "files_failed", "files_unchanged",
     "records_written", "duplicates_dropped",
 )  # fmt: skip
 
@@ -53,8 +53,9 @@ SAMPLE_SHARES = (
     Share("points", "points_malformed", "points_read"),
 )
 BUILD_SHARES = (
-    Share("files", "files_failed", "files_read"),
+    Share("files", "files_failed", "files_seen"),
     Share("items", "items_refused", "items_read"),
+    Share("bands of sound files", "bands_failed", "bands_seen"),
 )
 
 
@@ -68,8 +69,8 @@ def progress_line(counts: Mapping[str, int], seconds: float) -> str:
     parts = []
     if points:
         parts.append(f"{points:,} points ({points / max(seconds, 1e-3):,.0f}/s)")
-    if counts.get("files_read"):
-        parts.append(f"{counts['files_read']:,} files")
+    if counts.get("files_seen"):
+        parts.append(f"{counts['files_seen']:,} files")
     else:
         parts.append(f"{counts.get('tiles_fetched', 0):,} tiles")
         parts.append(human_bytes(counts.get("bytes_fetched", 0)))

@@ -58,12 +58,16 @@ BAND_TIFF = pa.struct(
         ("scale", pa.float64()),
         ("offset", pa.float64()),
         ("unit", pa.string()),
+        ("calibrated_by", pa.string()),
         ("crs", pa.string()),
         ("file_size", pa.int64()),
         ("etag", pa.string()),
     ],
 )
-"""``{band}_tiff``: what rasteret's struct has no place for; rasteret ignores the column."""
+"""``{band}_tiff``: what rasteret's struct has no place for; rasteret ignores the column.
+
+Scale, offset and unit are the file's, or the catalogue's where ``calibrated_by`` says so.
+"""
 
 
 class Status(enum.Enum):

@@ -86,6 +86,7 @@ class RangeServer(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet, or each answer waits for an ack
     server: RangeServer
 
     def do_GET(self) -> None:

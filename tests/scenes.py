@@ -116,6 +116,15 @@ def file_item(name, href, bands=None, when=None):
     return Item(name, {band: AssetRef(str(href), at) for band, at in wanted.items()}, when)
 
 
+def items_of(source, store):
+    """The items of a source, and the dead letters of what in it is none."""
+    batches = [batch for part in source.parts(store) for batch in source.read(store, part)]
+    return (
+        [item for batch in batches for item in batch.items],
+        [letter for batch in batches for letter in batch.dead_letters],
+    )
+
+
 def index_table(items, *, store=None, name="collection"):
     """The collection of items that can all be used, as a table."""
     table, letters = index_items(items, store=store, name=name)

@@ -35,8 +35,9 @@ def choose_assets(
     """Chooses which of an item's assets are bands, and what they are called.
 
     In this order: the map that was given; the catalogue's map of the data source; the
-    known map that fits most of the assets, by band or asset names (rasteret's order);
-    else every asset whose media type is TIFF, under its own key.
+    known map that fits most of the assets, by band or asset names (rasteret's order; but
+    not a map that gives an asset to several bands); else every asset whose media type is
+    TIFF, under its own key.
 
     Args:
         assets: Asset key -> asset, as STAC has it.
@@ -56,6 +57,8 @@ def choose_assets(
         return _present(known.band_map, assets)
     best: dict[str, str] = {}
     for dataset in datasets().values():
+        if dataset.band_index_map:
+            continue
         by_key = _present(dataset.band_map, assets)
         by_name = {band: band for band in dataset.band_map if band in assets}
         best = max(best, by_key, by_name, key=len)
@@ -70,4 +73,4 @@ def _present(band_map: Mapping[str, str], assets: Mapping[str, Any]) -> dict[str
 
 def _is_tiff(asset: Any) -> bool:  # noqa: ANN401 -- STAC JSON
     media_type = asset.get("type") if isinstance(asset, dict) else None
-    return str(media_type or "").startswith(_TIFF_TYPES)
+    return str(media_type or "").lower().startswith(_TIFF_TYPES)

@@ -29,6 +29,9 @@ def columns_of(batch: pa.RecordBatch) -> dict[str, Sequence[Any]]:
 
 def _values(column: pa.Array) -> Sequence[Any]:
     kind = column.type
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        # Python has no nanoseconds.
+        column = column.cast(pa.timestamp("us", kind.tz), safe=False)
     if not (pa.types.is_struct(kind) and all(kind.get_field_index(n) >= 0 for n in TABLES)):
         return list(column.to_pylist())
     names = [kind.field(i).name for i in range(kind.num_fields)]

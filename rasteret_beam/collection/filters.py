@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _BBOX_NUMBERS = 4
+_FRACTION = re.compile(r"\.(\d+)")
 _PARTIAL_DATE = re.compile(r"\d{4}(-\d{2})?")
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
@@ -150,10 +151,11 @@ def parse_instant(text: str) -> dt.datetime:
     >>> parse_instant("2024"), parse_instant("2024-01-31T12:00:00+02:00")
     (datetime.datetime(2024, 1, 1, 0, 0), datetime.datetime(2024, 1, 31, 10, 0))
     """
-    padded = text.strip()
+    padded = text.strip().upper()
     if _PARTIAL_DATE.fullmatch(padded):
         padded = f"{padded}-01-01"[:10]
     try:
+        padded = _FRACTION.sub(lambda found: f".{found[1]:0<6.6}", padded)
         instant = dt.datetime.fromisoformat(padded.replace("Z", "+00:00"))
     except ValueError as error:
         msg = f"Invalid date range: {text!r} is no date; expected YYYY-MM-DD or RFC 3339"

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from rasteret_beam.collection import available_bands
 from rasteret_beam.collection.boxes import overlaps_any
-from rasteret_beam.collection.columns import columns_of
+from rasteret_beam.collection.columns import TABLES, columns_of
 from rasteret_beam.collection.filters import Filters
 from rasteret_beam.collection.fragments import find_files, open_fragment
-from rasteret_beam.errors import CollectionError, FetchError
+from rasteret_beam.errors import CollectionError, FetchError, RecordError
 from rasteret_beam.grid.geotransform import from_coefficients
 from rasteret_beam.indexing.footprint import Extent
-from rasteret_beam.indexing.headers import BandStructs, Head, IndexedFile, read_head
+from rasteret_beam.indexing.headers import BY_CATALOGUE, BandStructs, Head, IndexedFile, read_head
 from rasteret_beam.indexing.rows import CONTRACT_COLUMNS, IndexedItem, pack, property_column
 from rasteret_beam.schema import BAND_TIFF, METADATA_SUFFIX, TIFF_SUFFIX
 from rasteret_beam.storage.store import FileInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from rasteret_beam.collection import Fragment
+    from rasteret_beam.indexing.items import AssetRef
     from rasteret_beam.storage import Store
 
 _BATCH_ROWS = 512
@@ -56,7 +58,7 @@ def read_earlier(
         CollectionError: It is not Parquet, or lacks a filter's column.
     """
     dataset = open_fragment(store, fragment)
-    bands = tuple(available_bands(dataset.schema.names))
+    bands = tuple(b for b in available_bands(dataset.schema.names) if _is_band(dataset.schema, b))
     own = {band + suffix for band in bands for suffix in (METADATA_SUFFIX, TIFF_SUFFIX)}
     fields = [f for f in dataset.schema if f.name not in own and property_column(f.name) == f.name]
     names = [n for n in dataset.schema.names if n not in ("year", "month")]
@@ -73,33 +75,47 @@ def read_earlier(
             {name: column[row] for name, column in columns.items()}
             for row in range(batch.num_rows)
         ]
-        packed = [pack(_whole(row), bands) for row in rows]
+        packed = [pack(_whole(row), bands, typed=True) for row in rows]
         if boxes is not None:
             packed = [item for item in packed if overlaps_any(item.bbox, boxes)]
         yield packed, pa.schema(fields, metadata=told)
 
 
-def known_files(items: Iterable[IndexedItem]) -> dict[str, IndexedFile]:
+def known_files(
+    rows: Iterable[IndexedItem], assets: Mapping[str, AssetRef],
+) -> dict[str, IndexedFile]:
     """Gives what earlier rows tell of their files, by address.
 
     Only files whose size and ETag were kept are given: of others nobody could tell
     whether they have changed.
+
+    Args:
+        rows: Earlier rows.
+        assets: Band -> where it is now.
     """
     known: dict[str, IndexedFile] = {}
-    for item in items:
-        row = item.row()
+    for row in (packed.row() for packed in rows):
         for band, asset in row["assets"].items():
-            metadata, tiff = row.get(band + METADATA_SUFFIX), row.get(band + TIFF_SUFFIX)
-            if metadata is None or tiff is None:
+            metadata, tiff = row.get(band + METADATA_SUFFIX), row.get(band + TIFF_SUFFIX) or {}
+            if metadata is None or not _tells_all(tiff, assets.get(band)):
                 continue
-            if not tiff.keys() >= _TIFF_FIELDS or tiff["etag"] is None:
+            try:
+                file = known.setdefault(asset["href"], _file(metadata, tiff))
+            except RecordError:  # a transform that is none
                 continue
-            file = known.setdefault(asset["href"], _file(metadata, tiff))
             structs = BandStructs(metadata, tiff)
             known[asset["href"]] = file._replace(
                 bands={**file.bands, asset["band_index"] or 0: structs},
             )
     return known
+
+
+def _tells_all(tiff: dict[str, Any], asset: AssetRef | None) -> bool:
+    """Whether a row tells all that its file's header would."""
+    if not tiff.keys() >= _TIFF_FIELDS or tiff["etag"] is None:
+        return False
+    # The catalogue's scale hides the file's own: where it is taken back, that is needed.
+    return tiff["calibrated_by"] != BY_CATALOGUE or (asset is not None and bool(asset.calibration))
 
 
 def look_at(
@@ -153,4 +169,14 @@ def _whole(row: dict[str, Any]) -> dict[str, Any]:
         else {key: asset.get(key) for key in ("href", "band_index")}
         for band, asset in (row["assets"] or {}).items() if asset is not None
     }  # fmt: skip
-    return {**{name: row.get(name) for name in CONTRACT_COLUMNS}, **row, "assets": assets}
+    when = row["datetime"]
+    if when is not None and when.tzinfo is not None:
+        when = when.astimezone(dt.timezone.utc).replace(tzinfo=None)
+    whole = {name: row.get(name) for name in CONTRACT_COLUMNS}
+    return {**whole, **row, "assets": assets, "datetime": when}
+
+
+def _is_band(schema: pa.Schema, band: str) -> bool:
+    """Rasteret takes every such column for one; text has no tile table."""
+    kind = schema.field(band + METADATA_SUFFIX).type
+    return pa.types.is_struct(kind) and all(kind.get_field_index(name) >= 0 for name in TABLES)

@@ -112,12 +112,15 @@ def list_files(store: Store, inputs: str | Sequence[str]) -> list[str]:
     else:
         with RangeFile(store, inputs) as file:
             try:
-                lines = file.read().decode().splitlines()
+                lines = file.read().decode("utf-8-sig").splitlines()
             except UnicodeDecodeError as error:
                 msg = f"{redact(inputs)}: neither a TIFF by its name nor a list of files"
                 raise FetchError(msg) from error
         found = [line.strip() for line in lines]
         found = [line for line in found if line and not line.startswith("#")]
+        if not found:
+            msg = f"{redact(inputs)}: the list names no file"
+            raise FetchError(msg)
     return list(dict.fromkeys(naming.absolute_href(uri) for uri in found))
 
 

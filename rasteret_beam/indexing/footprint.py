@@ -108,10 +108,12 @@ def footprint_of(extent: Extent, raster_crs: str | None) -> Footprint:
 def _holds(
     extent: Extent, raster_crs: str | None, space: str, lon: float, lat: float,
 ) -> bool:
+    """Whether a place lies in the image, or within a step between two edge points of it."""
     x, y = crs.transform(space, raster_crs, np.array([lon]), np.array([lat]))
-    row = (float(y[0]) - extent.origin[1]) / extent.scale[1]
-    col = (float(x[0]) - extent.origin[0]) / extent.scale[0]
-    return 0 <= row <= extent.height and 0 <= col <= extent.width
+    down = (float(y[0]) - extent.origin[1]) / extent.scale[1] / extent.height
+    across = (float(x[0]) - extent.origin[0]) / extent.scale[0] / extent.width
+    step = 1 / _EDGE_POINTS
+    return -step <= down <= 1 + step and -step <= across <= 1 + step
 
 
 def _box(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float, float]:

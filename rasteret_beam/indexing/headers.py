@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from rasteret_beam.tiff.header import TiffHeader
 
 
+BY_FILE, BY_CATALOGUE = "file", "catalogue"
+
+
 class Head(NamedTuple):
     """The first bytes of a file, and its size and ETag."""
 
@@ -210,6 +213,7 @@ def _tiff_struct(
         "scale": calibration.scale,
         "offset": calibration.offset,
         "unit": calibration.unit,
+        "calibrated_by": None if calibration == Calibration() else BY_FILE,
         "crs": raster_crs,
         "file_size": info.size,
         "etag": info.etag,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from rasteret_beam.errors import RasteretBeamError
 from rasteret_beam.indexing.headers import IndexedFile, index_file
 from rasteret_beam.indexing.layout import Sketch
@@ -15,25 +17,35 @@ from rasteret_beam.storage import Store
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import pyarrow as pa
-
     from rasteret_beam.elements import DeadLetter
     from rasteret_beam.indexing.items import Item, ItemSource
 
-_CONCURRENT_HEADERS = 64
+_CONCURRENT_HEADERS = 128
 
 
-def items_of(source: ItemSource, store: Store) -> tuple[list[Item], list[DeadLetter]]:
-    """Gives the items of a source, and what in it is none."""
-    batches = [batch for part in source.parts(store) for batch in source.read(store, part)]
-    return (
-        [item for batch in batches for item in batch.items],
-        [letter for batch in batches for letter in batch.dead_letters],
-    )
+def index_source(
+    source: ItemSource, *, store: Store | None = None, name: str = "",
+) -> tuple[pa.Table, list[DeadLetter]]:
+    """Gives ``index_items`` of a source; dead letters of what in it is no item come first."""
+    store = store or Store()
+    declared = Sketch()
+    items: list[Item] = []
+    refused: list[DeadLetter] = []
+    for part in source.parts(store):
+        for batch in source.read(store, part):
+            declared.declare(batch.columns or pa.schema([]))
+            items.extend(batch.items)
+            refused.extend(batch.dead_letters)
+    table, letters = index_items(items, store=store, name=name, columns=declared.columns)
+    return table, refused + letters
 
 
 def index_items(
-    items: Iterable[Item], *, store: Store | None = None, name: str = "",
+    items: Iterable[Item],
+    *,
+    store: Store | None = None,
+    name: str = "",
+    columns: pa.Schema | None = None,
 ) -> tuple[pa.Table, list[DeadLetter]]:
     """Reads the headers of items' files into a collection's table.
 
@@ -41,6 +53,7 @@ def index_items(
         items: What to index.
         store: How files are read.
         name: Name of the collection; value of ``collection`` where an item has none.
+        columns: Types of their properties, where the source declares them.
 
     Returns:
         The table, in the order of the items, and what cannot be used.
@@ -51,14 +64,14 @@ def index_items(
         files = dict(zip(hrefs, pool.map(lambda href: _file(store, href), hrefs), strict=True))
     sketch, rows, letters = Sketch(), [], []
     for item in items:
-        indexed, found = make_row(item, files)
+        indexed, found, _ = make_row(item, files)
         letters.extend(found)
         if indexed is not None:
             sketch.add(indexed)
             rows.append(indexed.row())
     for row in rows:
         row["collection"] = name if row["collection"] is None else row["collection"]
-    return to_table(rows, collection_schema(sketch.layout(), {"name": name})), letters
+    return to_table(rows, collection_schema(sketch.layout(columns), {"name": name})), letters
 
 
 def _file(store: Store, href: str) -> IndexedFile | RasteretBeamError:

@@ -41,6 +41,12 @@ class AssetRef(NamedTuple):
     offset: float | None = None
     unit: str | None = None
 
+    @property
+    def calibration(self) -> dict[str, float | str]:
+        """Scale, offset and unit, those that the catalogue says."""
+        told = {"scale": self.scale, "offset": self.offset, "unit": self.unit}
+        return {name: value for name, value in told.items() if value is not None}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Item:
@@ -54,6 +60,8 @@ class Item:
         crs: CRS that its source declares, normalised; wins over the header's, as in
             rasteret. None to take the header's.
         properties: Further columns, name -> value.
+        typed: Whether its source declares the types of its properties; those of others
+            are told by their values.
     """
 
     id: str
@@ -62,6 +70,7 @@ class Item:
     collection: str | None = None
     crs: str | None = None
     properties: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    typed: bool = False
 
 
 class ItemBatch(NamedTuple):

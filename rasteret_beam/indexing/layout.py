@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -88,7 +89,7 @@ class Sketch:
         """Takes types of columns, and the metadata of their schema."""
         self._metadata.update(columns.metadata or {})
         for field in columns:
-            self._add_column(field.name, field.type)
+            self._add_column(field.name, plain_type(field.type))
 
     @property
     def columns(self) -> pa.Schema:
@@ -108,12 +109,14 @@ class Sketch:
         """Gives the layout.
 
         Args:
-            declared: Types that a source declared; they go before what values tell.
+            declared: Types that a source declared.
                 Its metadata is the description.
         """
-        told = {} if declared is None else {field.name: field.type for field in declared}
-        columns = {name: told.get(name, kind) for name, kind in self._columns.items()}
-        fields = [(name, _stored_type(kind)) for name, kind in sorted(columns.items())]
+        every = Sketch()
+        every.declare(self.columns)
+        if declared is not None:
+            every.declare(declared)
+        fields = [(field.name, _stored_type(field.type)) for field in every.columns]
         return Layout(
             tuple(sorted(self._bands, key=lambda b: (self._bands[b], _natural(b)))),
             pa.schema(fields),
@@ -153,6 +156,8 @@ def partition_of(when: dt.datetime | None) -> str:
 
 def cell_of(bbox: tuple[float, float, float, float], order: int = _SORT_ORDER) -> int:
     """Gives the place of a bbox's centre along a curve on which near cells are near."""
+    if not all(map(math.isfinite, bbox)):
+        return 0
     return hilbert_index((bbox[0] + bbox[2]) / 2, (bbox[1] + bbox[3]) / 2, order)
 
 
@@ -162,13 +167,39 @@ def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType:
     >>> common_type(pa.int64(), pa.float64()), common_type(pa.int64(), pa.string())
     (DataType(double), DataType(string))
     """
+    if pa.types.is_binary(first) != pa.types.is_binary(second) and not (
+        pa.types.is_null(first) or pa.types.is_null(second)
+    ):
+        return pa.string()
     try:
         unified = pa.unify_schemas(
             [pa.schema([("_", first)]), pa.schema([("_", second)])], promote_options="permissive",
         )
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return pa.string()
-    return unified.field(0).type
+    return _sorted_members(unified.field(0).type)
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Gives the type that the values of an encoded column have: of a dictionary, a view, ...
+
+    >>> plain_type(pa.dictionary(pa.int8(), pa.string())), plain_type(pa.string_view())
+    (DataType(string), DataType(string))
+    """
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain_type(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    views = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    return views.get(kind, kind)
+
+
+def _sorted_members(kind: pa.DataType) -> pa.DataType:
+    """The same whatever the order in which rows were met."""
+    if pa.types.is_struct(kind):
+        fields = sorted((kind.field(i) for i in range(kind.num_fields)), key=lambda f: f.name)
+        return pa.struct([(f.name, _sorted_members(f.type)) for f in fields])
+    return pa.list_(_sorted_members(kind.value_type)) if pa.types.is_list(kind) else kind
 
 
 def _cut(sizes: dict[tuple[str, int], tuple[int, int]]) -> dict[tuple[str, int], tuple[int, int]]:
@@ -189,12 +220,8 @@ def _cut(sizes: dict[tuple[str, int], tuple[int, int]]) -> dict[tuple[str, int],
 
 
 def _stored_type(kind: pa.DataType) -> pa.DataType:
-    """What a property of only nulls, or an encoded one, is stored as."""
-    if pa.types.is_null(kind):
-        return pa.string()
-    if pa.types.is_dictionary(kind):
-        return kind.value_type
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    """What a property of only nulls is stored as; Parquet has no such type."""
+    return pa.string() if pa.types.is_null(kind) else kind
 
 
 def _text(metadata: dict[bytes, bytes] | None) -> dict[str, str]:

@@ -60,7 +60,7 @@ def find_datetime(pattern: str, href: str) -> dt.datetime:
         text = "".join(g for g in found.groups() if g) if found.groups() else found.group(0)
         digits = re.sub(r"\D", "", text)
         return dt.datetime.strptime(digits, _DIGIT_FORMATS[len(digits)])  # noqa: DTZ007
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         msg = f"datetime_pattern {pattern!r} finds {found.group(0)!r} in {path!r}, which is no date"
         raise RecordError(msg) from error
 

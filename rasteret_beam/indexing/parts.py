@@ -6,10 +6,13 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rasteret_beam import schema
+from rasteret_beam.collection.columns import TABLES
+from rasteret_beam.errors import CollectionError
 from rasteret_beam.grid import crs
 from rasteret_beam.indexing.layout import cell_of
 from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX
@@ -64,8 +67,13 @@ def to_table(rows: Sequence[dict[str, Any]], found: pa.Schema) -> pa.Table:
     Args:
         rows: Column -> value.
         found: The collection's schema.
+
+    Raises:
+        CollectionError: A column has a value that does not fit its type.
     """
-    columns = [_column([row.get(field.name) for row in rows], field.type) for field in found]
+    columns = [
+        _column(field.name, [row.get(field.name) for row in rows], field.type) for field in found
+    ]
     return pa.Table.from_arrays(columns, schema=found)
 
 
@@ -75,7 +83,7 @@ def write_part(
     """Writes one file of a collection, in row groups of bounded size.
 
     Rows are ordered by place, so that a bbox filter skips row groups; of rows that are
-    equal in everything one is kept (catalogues give an item twice where it changes pages).
+    equal in everything one is kept (searches give an item twice where pages drift).
 
     Args:
         file: Opened for writing.
@@ -90,21 +98,23 @@ def write_part(
         items, key=lambda i: (cell_of(i.bbox), i.datetime is None, i.datetime, i.id, i.packed),
     )
     group: list[dict[str, Any]] = []
-    n_rows, n_twice, n_bytes, last = 0, 0, 0, b""
+    alike: list[dict[str, Any]] = []
+    n_rows, n_twice, n_bytes = 0, 0, 0
     with pq.ParquetWriter(
         file, found, compression="zstd", compression_level=_COMPRESSION_LEVEL,
     ) as writer:
         for item in ordered:
-            if item.packed == last:
+            row = item.row()
+            row["collection"] = name if row["collection"] is None else row["collection"]
+            alike = alike if alike and alike[0]["id"] == row["id"] else []
+            if any(_equal(row, other) for other in alike):
                 n_twice += 1
                 continue
             full = n_bytes + item.n_bytes > _ROW_GROUP_BYTES or len(group) == _ROW_GROUP_ROWS
             if group and full:
                 writer.write_table(to_table(group, found), row_group_size=len(group))
                 group, n_bytes = [], 0
-            last = item.packed
-            row = item.row()
-            row["collection"] = name if row["collection"] is None else row["collection"]
+            alike.append(row)
             group.append(row)
             n_rows, n_bytes = n_rows + 1, n_bytes + item.n_bytes
         writer.write_table(to_table(group, found), row_group_size=max(len(group), 1))
@@ -130,12 +140,58 @@ def geo_metadata() -> str:
     return json.dumps(geo)
 
 
-def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+def _equal(first: Any, second: Any) -> bool:  # noqa: ANN401 -- any value of a row
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(_equal(first[k], second[k]) for k in first)
+    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
+        return bool(np.array_equal(first, second))
+    return bool(first == second) or (first != first and second != second)  # noqa: PLR0124 -- NaN
+
+
+def _column(name: str, values: list[Any], kind: pa.DataType) -> pa.Array:
+    if kind == schema.BAND_METADATA:
+        return _metadata_column(values)
     try:
         return pa.array(values, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        if not pa.types.is_string(kind):
-            raise
-    # Values of several types in one property: all as text, as JSON where it is not text.
-    texts = [v if v is None or isinstance(v, str) else json.dumps(v, default=str) for v in values]
-    return pa.array(texts, kind)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        fitted = [None if value is None else _fitted(value, kind) for value in values]
+        try:
+            return pa.array(fitted, kind)
+        except (pa.ArrowException, ValueError, TypeError, OverflowError):
+            msg = f"Column {name!r} has values that are no {kind}: {error}"
+            raise CollectionError(msg) from error
+
+
+def _fitted(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401 -- any property
+    """A value of another type, as text (JSON, where it is none) or as a number."""
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        return text.encode(errors="replace").decode()
+    if pa.types.is_integer(kind) and isinstance(value, bool):
+        return int(value)
+    return float(value) if pa.types.is_floating(kind) else value
+
+
+def _metadata_column(structs: list[dict[str, Any] | None]) -> pa.Array:
+    """Tile tables as one array each: Arrow would take them number by number."""
+    empty: dict[str, Any] = {}
+    fields = []
+    for at in range(schema.BAND_METADATA.num_fields):
+        field = schema.BAND_METADATA.field(at)
+        values = [(struct or empty).get(field.name) for struct in structs]
+        is_table = field.name in TABLES
+        fields.append(_list_column(values) if is_table else pa.array(values, field.type))
+    missing = pa.array([struct is None for struct in structs], pa.bool_())
+    return pa.StructArray.from_arrays(fields, fields=list(schema.BAND_METADATA), mask=missing)
+
+
+def _list_column(tables: list[np.ndarray | None]) -> pa.Array:
+    nothing = np.zeros(0, np.int64)
+    arrays = [nothing if table is None else table for table in tables]
+    ends = np.cumsum([len(array) for array in arrays])
+    starts = pa.array(
+        np.concatenate([[0], ends]).astype(np.int32),
+        mask=np.array([*(table is None for table in tables), False]),
+    )
+    numbers = np.concatenate([nothing, *arrays]).astype(np.int64, copy=False)
+    return pa.ListArray.from_arrays(starts, pa.array(numbers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pickle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from rasteret_beam.collection.columns import TABLES
 from rasteret_beam.errors import CrsError, RasteretBeamError, RecordError
 from rasteret_beam.grid import crs
 from rasteret_beam.indexing.footprint import footprint_of, join
-from rasteret_beam.indexing.headers import BandStructs, IndexedFile, structs_of
+from rasteret_beam.indexing.headers import BY_CATALOGUE, BandStructs, IndexedFile, structs_of
 from rasteret_beam.indexing.items import EVERY_SAMPLE, AssetRef, Item, dead_letter
 from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX
 
@@ -45,7 +46,8 @@ class IndexedItem:
         datetime: When it was taken, UTC, without tzinfo; or None.
         bbox: (xmin, ymin, xmax, ymax), longitude and latitude.
         bands: Names of the bands it has.
-        columns: Name -> Arrow type of its properties, as their values tell.
+        columns: Name -> Arrow type of its properties, as their values tell; null where
+            their source declares it.
         n_bytes: About how large the row is in memory.
         packed: The row itself.
     """
@@ -63,6 +65,20 @@ class IndexedItem:
         return dict(pickle.loads(self.packed))  # noqa: S301 -- packed by ``pack`` of the same job
 
 
+class MadeRow(NamedTuple):
+    """What became of an item.
+
+    Attributes:
+        row: Its row; None where no band can be used.
+        dead_letters: What of it cannot be used.
+        bands_failed: How many of its bands cannot be, though their files are sound.
+    """
+
+    row: IndexedItem | None
+    dead_letters: list[DeadLetter]
+    bands_failed: int
+
+
 class _Band(NamedTuple):
     name: str
     asset: AssetRef
@@ -72,7 +88,7 @@ class _Band(NamedTuple):
 
 def make_row(
     item: Item, files: Mapping[str, IndexedFile | RasteretBeamError],
-) -> tuple[IndexedItem | None, list[DeadLetter]]:
+) -> MadeRow:
     """Makes the row of an item.
 
     A band whose file cannot be used is left without metadata, and becomes a dead letter;
@@ -83,7 +99,7 @@ def make_row(
         files: What became of each of its files.
 
     Returns:
-        The row, None where no band can be used; and what cannot be used.
+        The row, and what cannot be used.
     """
     letters: list[DeadLetter] = []
     bands: list[_Band] = []
@@ -104,20 +120,24 @@ def make_row(
     for href, failed in refused.items():
         told = {"id": item.id, "href": href, "bands": [n for n, _ in failed if n != EVERY_SAMPLE]}
         letters.append(dead_letter({k: v for k, v in told.items() if v}, failed[0][1]))
+    sound = [href for href, file in files.items() if isinstance(file, IndexedFile)]
+    n_failed = sum(len(refused.get(href, ())) for href in sound)
     if not bands:
-        return None, letters
+        return MadeRow(None, letters, n_failed)
     try:
-        return _packed(item, bands, record_crs), letters
+        return MadeRow(_packed(item, bands, record_crs), letters, n_failed)
     except CrsError as error:
-        return None, [*letters, dead_letter({"id": item.id}, error)]
+        letters.append(dead_letter({"id": item.id}, error))
+        return MadeRow(None, letters, n_failed + len(bands))
 
 
-def pack(row: dict[str, Any], bands: tuple[str, ...]) -> IndexedItem:
+def pack(row: dict[str, Any], bands: tuple[str, ...], *, typed: bool) -> IndexedItem:
     """Packs a row for travel.
 
     Args:
         row: Column -> value.
         bands: Names of its bands.
+        typed: Whether the types of its properties are declared.
     """
     n_tiles = 0
     for name in (band + METADATA_SUFFIX for band in bands):
@@ -127,19 +147,22 @@ def pack(row: dict[str, Any], bands: tuple[str, ...]) -> IndexedItem:
             row[name] = {**metadata, **{key: _narrow(metadata[key]) for key in TABLES}}
     own = {name + suffix for name in bands for suffix in (METADATA_SUFFIX, TIFF_SUFFIX)}
     own.update(CONTRACT_COLUMNS)
+    columns = {k: pa.null() if typed else _type_of(v) for k, v in row.items() if k not in own}
+    sides = [(row["bbox"] or {}).get(side) for side in _SIDES]
+    xmin, ymin, xmax, ymax = (math.nan if side is None else float(side) for side in sides)
     return IndexedItem(
         str(row["id"]),
         row["datetime"],
-        tuple(row["bbox"][side] for side in _SIDES),
+        (xmin, ymin, xmax, ymax),
         bands,
-        {name: _type_of(value) for name, value in row.items() if name not in own},
+        columns,
         _PLAIN_ROW_BYTES * (1 + len(bands)) + _TILE_BYTES * n_tiles,
         pickle.dumps(row, protocol=pickle.HIGHEST_PROTOCOL),
     )
 
 
 def _narrow(table: np.ndarray) -> np.ndarray:
-    fits = len(table) and table.max() < _BEYOND_32_BITS
+    fits = len(table) and table.min() >= 0 and table.max() < _BEYOND_32_BITS
     return table.astype(np.uint32) if fits else table
 
 
@@ -171,8 +194,9 @@ def _band(name: str, asset: AssetRef, file: IndexedFile | RasteretBeamError) -> 
     if isinstance(file, RasteretBeamError):
         raise file
     structs = structs_of(file, name, asset.band_index)
-    told = {key: getattr(asset, key) for key in ("scale", "offset", "unit")}
-    tiff = {**structs.tiff, **{key: value for key, value in told.items() if value is not None}}
+    tiff = structs.tiff
+    if asset.calibration:
+        tiff = {**tiff, **asset.calibration, "calibrated_by": BY_CATALOGUE}
     index = asset.band_index or 0
     return _Band(name, asset._replace(band_index=index), file, BandStructs(structs.metadata, tiff))
 
@@ -216,7 +240,7 @@ def _packed(item: Item, bands: list[_Band], record_crs: str | None) -> IndexedIt
         row["assets"][band.name] = _asset_struct(band.asset)
         row[band.name + METADATA_SUFFIX] = band.structs.metadata
         row[band.name + TIFF_SUFFIX] = band.structs.tiff
-    return pack(row, tuple(row["assets"]))
+    return pack(row, tuple(row["assets"]), typed=item.typed)
 
 
 def _asset_struct(asset: AssetRef) -> dict[str, Any]:
@@ -228,9 +252,19 @@ def _type_of(value: Any) -> pa.DataType:  # noqa: ANN401 -- any property
     if plain is not None:
         return plain
     try:
-        return pa.infer_type([value])
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        kind = pa.array([value]).type
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
         return pa.string()
+    return pa.string() if _holds_empty_struct(kind) else kind
+
+
+def _holds_empty_struct(kind: pa.DataType) -> bool:
+    """Parquet has no struct without members."""
+    if pa.types.is_struct(kind):
+        return not kind.num_fields or any(
+            _holds_empty_struct(kind.field(i).type) for i in range(kind.num_fields)
+        )
+    return pa.types.is_list(kind) and _holds_empty_struct(kind.value_type)
 
 
 _PLAIN_TYPES = {

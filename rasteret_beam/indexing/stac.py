@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import math
+import posixpath
 import re
 import urllib.parse
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _CRS_PROPERTIES = ("proj:code", "proj:epsg", "crs", "proj:wkt2", "proj:projjson")
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-_END_OF_DAY = dt.timedelta(days=1) - dt.timedelta(microseconds=1)
-_BBOX_3D = 6
+_PARTIAL_DATE = re.compile(r"(\d{4})(-\d{2})?(-\d{2})?")
+_INSTANT = dt.timedelta(microseconds=1)
+_MONTHS = 12
+_BBOX_2D, _BBOX_3D = 4, 6
+_MEMBERS = {"properties": dict, "assets": dict, "collection": str, "bbox": list}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +72,15 @@ class StacReading:
             when: Its datetime, or None.
         """
         if self.bbox is not None and bbox:
-            box = [*bbox[:2], *bbox[3:5]] if len(bbox) == _BBOX_3D else bbox
+            west, south, east, north = (
+                [*bbox[:2], *bbox[3:5]] if len(bbox) == _BBOX_3D else bbox
+            )
             xmin, ymin, xmax, ymax = self.bbox
-            if not (box[0] <= xmax and box[2] >= xmin and box[1] <= ymax and box[3] >= ymin):
+            inside = (west <= xmax, east >= xmin)
+            # West of its east it crosses the antimeridian (RFC 7946, section 5.2).
+            if not (south <= ymax and north >= ymin):
+                return False
+            if not (any(inside) if west > east else all(inside)):
                 return False
         if self.date_range is None or when is None:
             return True
@@ -87,11 +96,10 @@ class StacReading:
                 where None.
 
         Raises:
-            RecordError: No id, no date where one is spelled, or no asset that is a band.
+            RecordError: No id, a member of the wrong type, no date where one is spelled, or
+                no asset that is a band.
         """
-        if not isinstance(stac.get("id"), str) or not stac["id"]:
-            msg = f"A STAC item needs an id, got {stac.get('id')!r}"
-            raise RecordError(msg)
+        check_item(stac)
         base = base_href or _self_href(stac)
         properties = dict(stac.get("properties") or {})
         when = datetime_of(stac)
@@ -111,27 +119,27 @@ class StacReading:
         """Chooses bands among assets.
 
         Raises:
-            RecordError: None of them is a band, or one has no address.
+            RecordError: None of them has an address, or none is a band.
         """
-        chosen = choose_assets(assets, self.band_map, self.data_source or collection)
+        there = {key: asset for key, asset in assets.items() if _href_of(asset)}
+        chosen = choose_assets(there, self.band_map, self.data_source or collection)
+        if not there:
+            msg = "It has no asset with an href"
+            raise RecordError(msg)
         if not chosen:
             wanted = "" if self.band_map is None else f" of {sorted(set(self.band_map.values()))}"
             msg = f"None{wanted} among its assets {sorted(assets)}; give a band_map"
             raise RecordError(msg)
         indexes = self.band_index_map or _known_indexes(self.data_source or collection)
         return {
-            band: self._asset(band, assets[key], indexes.get(band), base_href)
+            band: self._asset(there[key], indexes.get(band), base_href)
             for band, key in chosen.items()
         }
 
     def _asset(
-        self, band: str, asset: Any, band_index: int | None, base_href: str | None,  # noqa: ANN401 -- JSON
+        self, asset: Any, band_index: int | None, base_href: str | None,  # noqa: ANN401 -- JSON
     ) -> AssetRef:
-        href = asset.get("href") if isinstance(asset, dict) else asset
-        if not isinstance(href, str) or not href:
-            msg = f"The asset of band {band} has no href: {asset!r:.120}"
-            raise RecordError(msg)
-        href = rewrite_href(resolve(href, base_href), self.url_rewrite_patterns)
+        href = rewrite_href(resolve(_href_of(asset) or "", base_href), self.url_rewrite_patterns)
         return AssetRef(href, band_index, *_calibration(asset, band_index or 0))
 
 
@@ -152,7 +160,7 @@ def datetime_of(stac: Mapping[str, Any]) -> dt.datetime | None:
 
 
 def instants_of(date_range: Sequence[str]) -> tuple[dt.datetime, dt.datetime]:
-    """Gives a date range as instants; an end that is a day is all of that day.
+    """Gives a date range as instants; an end that is a day, month or year is all of it.
 
     Raises:
         OptionError: It is no range.
@@ -164,32 +172,47 @@ def instants_of(date_range: Sequence[str]) -> tuple[dt.datetime, dt.datetime]:
         msg = f"Invalid date range: {date_range!r}; expected (start, end)"
         raise OptionError(msg)
     start, end = (parse_instant(text) for text in date_range)
-    if _DAY.fullmatch(date_range[1].strip()):
-        end += _END_OF_DAY
+    partial = _PARTIAL_DATE.fullmatch(date_range[1].strip())
+    if partial is not None:
+        end = _next(end, partial) - _INSTANT
     if start > end:
         msg = f"Invalid date range: {date_range!r}; its start is after its end"
         raise OptionError(msg)
     return start, end
 
 
+def _next(start: dt.datetime, partial: re.Match[str]) -> dt.datetime:
+    """The day, month or year after one that begins there."""
+    if partial[3]:
+        return start + dt.timedelta(days=1)
+    if partial[2]:
+        years, month = divmod(start.month, _MONTHS)
+        return start.replace(year=start.year + years, month=month + 1)
+    return start.replace(year=start.year + 1)
+
+
 def declared_crs(values: Mapping[str, Any]) -> str | None:
     """Gives the CRS that an item's columns or properties declare, normalised, or None.
 
-    In rasteret's order: ``proj:code``, ``proj:epsg``, ``crs``, ``proj:wkt2``,
-    ``proj:projjson``.
+    The first that can be read, in rasteret's order: ``proj:code``, ``proj:epsg``,
+    ``crs``, ``proj:wkt2``, ``proj:projjson``.
 
     Raises:
-        RecordError: The first that is there names no CRS.
+        RecordError: Some are there, and none names a CRS.
     """
+    unreadable: list[str] = []
     for name in _CRS_PROPERTIES:
         value = values.get(name)
-        if value is None or value == "":
+        if value is None or value == "" or value != value:  # noqa: PLR0124 -- NaN
             continue
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
         try:
             return crs.normalise_any(value)
         except CrsError as error:
-            msg = f"{name} is {value!r:.80}: {error}"
-            raise RecordError(msg) from error
+            unreadable.append(f"{name} is {value!r:.80}: {error}")
+    if unreadable:
+        raise RecordError("; ".join(unreadable))
     return None
 
 
@@ -199,20 +222,59 @@ def resolve(href: str, base_href: str | None) -> str:
     >>> resolve("./b4.tif", "s3://b/items/a.json"), resolve("b4.tif", "/data/a.json")
     ('s3://b/items/b4.tif', '/data/b4.tif')
     """
-    if "://" in href or href.startswith("/") or base_href is None:
+    if "://" in href or base_href is None:
         return naming.absolute_href(href)
-    if "://" not in base_href:
-        return naming.absolute_href(urllib.parse.urljoin(base_href, href))
-    parts = urllib.parse.urlsplit(base_href)
-    # urljoin knows no s3: and gs:.
-    joined = urllib.parse.urljoin(f"http://{parts.netloc}{parts.path}", href)
-    return parts.scheme + joined.removeprefix("http")
+    # Path by path: urljoin knows no s3: and gs:, and takes S2A:B04.tif for a scheme.
+    root, base = "", base_href
+    if "://" in base_href:
+        parts = urllib.parse.urlsplit(base_href)
+        root, base = f"{parts.scheme}://{parts.netloc}", parts.path
+        if href.startswith("//"):
+            return f"{parts.scheme}:{href}"
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(base) or "/"[: len(root)], href))
+    return root + path if root else naming.absolute_href(path)
+
+
+def links_of(stac: Mapping[str, Any], *rels: str) -> list[tuple[str, str]]:
+    """Gives (relation, address) of the links of some relations; what is no link is passed over."""
+    links = stac.get("links")
+    found = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+    return [
+        (link["rel"], link["href"])
+        for link in found
+        if link.get("rel") in rels and isinstance(link.get("href"), str) and link["href"]
+    ]
 
 
 def _self_href(stac: Mapping[str, Any]) -> str | None:
-    links = stac.get("links") or []
-    found = (link.get("href") for link in links if link.get("rel") == "self")
-    return next((href for href in found if href), None)
+    return next((href for _, href in links_of(stac, "self")), None)
+
+
+def check_item(stac: Mapping[str, Any]) -> None:
+    """Refuses what is no STAC item.
+
+    Raises:
+        RecordError: No id, or a member of another JSON type than the specification's.
+    """
+    item_id = stac.get("id")
+    if not isinstance(item_id, str) or not item_id or not item_id.isprintable():
+        msg = f"A STAC item needs an id, got {item_id!r}"
+        raise RecordError(msg)
+    for name, kind in _MEMBERS.items():
+        value = stac.get(name)
+        if value is not None and not isinstance(value, kind):
+            msg = f"{name} is {value!r:.80}, expected {kind.__name__}"
+            raise RecordError(msg)
+    box = stac.get("bbox") or []
+    sides = [side for side in box if isinstance(side, (int, float))]
+    if box and (len(sides) != len(box) or len(sides) not in (_BBOX_2D, _BBOX_3D)):
+        msg = f"bbox is {box!r:.80}, expected 4 or 6 numbers"
+        raise RecordError(msg)
+
+
+def _href_of(asset: Any) -> str | None:  # noqa: ANN401 -- JSON
+    href = asset.get("href") if isinstance(asset, dict) else asset
+    return href if isinstance(href, str) and href else None
 
 
 def _known_indexes(data_source: str) -> Mapping[str, int]:

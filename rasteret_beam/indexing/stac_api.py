@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 from typing import TYPE_CHECKING, Any
 
 from rasteret_beam.errors import FetchError, OptionError, RasteretBeamError
@@ -13,6 +14,8 @@ from rasteret_beam.storage import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    import pystac_client
 
     from rasteret_beam.elements import DeadLetter
     from rasteret_beam.storage import Store
@@ -89,21 +92,11 @@ class StacSearch:
             yield ItemBatch(items, letters)
 
     def _pages(self, part: Interval) -> Iterator[dict[str, Any]]:
-        import pystac_client  # noqa: PLC0415 -- only searches need it
-        import requests  # noqa: PLC0415
+        import requests  # noqa: PLC0415 -- only searches need it
         from pystac_client.exceptions import APIError  # noqa: PLC0415
-        from pystac_client.stac_api_io import StacApiIO  # noqa: PLC0415
-        from urllib3 import Retry  # noqa: PLC0415
 
-        retry = Retry(
-            total=_RETRIES, backoff_factor=0.5, allowed_methods=None,
-            status_forcelist=(408, 429, 500, 502, 503, 504), respect_retry_after_header=True,
-        )  # fmt: skip
         try:
-            client = pystac_client.Client.open(
-                self.url, stac_io=StacApiIO(headers=dict(self.headers or {}), max_retries=retry),
-            )
-            search = client.search(
+            search = _client(self.url, tuple((self.headers or {}).items())).search(
                 collections=list(self.collections),
                 bbox=self.reading.bbox,
                 datetime=None if part is None else "/".join(part),
@@ -117,8 +110,28 @@ class StacSearch:
             raise FetchError(msg) from error
 
 
+@functools.lru_cache(maxsize=16)
+def _client(url: str, headers: tuple[tuple[str, str], ...]) -> pystac_client.Client:
+    """The process's client for an API; it asks for the landing page once."""
+    import pystac_client  # noqa: PLC0415 -- only searches need it
+    from pystac_client.stac_api_io import StacApiIO  # noqa: PLC0415
+    from urllib3 import Retry  # noqa: PLC0415
+
+    retry = Retry(
+        total=_RETRIES, backoff_factor=0.5, allowed_methods=None,
+        status_forcelist=(408, 429, 500, 502, 503, 504), respect_retry_after_header=True,
+    )  # fmt: skip
+    return pystac_client.Client.open(
+        url, stac_io=StacApiIO(headers=dict(headers), max_retries=retry),
+    )
+
+
 def _months(start: dt.datetime, end: dt.datetime) -> Iterator[tuple[str, str]]:
-    """Calendar months that cover an interval; items on a border are found twice."""
+    """Calendar months that cover an interval.
+
+    Items on a border, or of more than a month, are found more than once; of rows that
+    are equal one is written.
+    """
     while start <= end:
         years, month = divmod(start.month, _MONTHS)
         next_month = dt.datetime(start.year + years, month + 1, 1)  # noqa: DTZ001 -- UTC

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rasteret_beam.errors import RasteretBeamError, RecordError
+from rasteret_beam.errors import FetchError, RasteretBeamError, RecordError
 from rasteret_beam.indexing import naming
 from rasteret_beam.indexing.items import Item, ItemBatch, dead_letter
-from rasteret_beam.indexing.stac import StacReading, datetime_of, resolve
+from rasteret_beam.indexing.stac import StacReading, check_item, datetime_of, links_of, resolve
 from rasteret_beam.storage.files import RangeFile
 from rasteret_beam.storage.store import has_wildcard, local_path
 
@@ -30,21 +31,36 @@ _CATALOGUES = ("Catalog", "Collection")
 _Json = dict[str, Any]
 
 
+class StacPart(NamedTuple):
+    """Files that are read in one go.
+
+    Attributes:
+        uris: The files.
+        catalogues: What to do with a catalogue among them: ``follow`` it, ``skip`` it
+            (a folder's files are all read anyway), or ``refuse`` it (it is linked as an
+            item).
+    """
+
+    uris: list[str]
+    catalogues: str
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class StacFiles:
     """Items of STAC files.
 
     Attributes:
-        inputs: A STAC file, a pattern, or a local folder (all JSON below it). A file is
-            an item, an ItemCollection, one item a line (``.ndjson``, ``.jsonl``), or a
-            catalogue, whose children and items are followed.
+        inputs: A STAC file, a pattern, or a local folder (all JSON below it, catalogues
+            passed over). A file is an item, an ItemCollection, one item a line
+            (``.ndjson``, ``.jsonl``), or a catalogue, whose children and items are
+            followed.
         reading: Which items, and which of their assets are bands.
     """
 
     inputs: str
     reading: StacReading = dataclasses.field(default_factory=StacReading)
 
-    def parts(self, store: Store) -> Iterator[list[str]]:
+    def parts(self, store: Store) -> Iterator[StacPart]:
         """Lists the files; of a catalogue that is given alone, those of its items.
 
         Raises:
@@ -52,26 +68,52 @@ class StacFiles:
         """
         path = local_path(self.inputs)
         if path is not None and path.is_dir():
-            uris = _json_below(store, self.inputs)
+            uris, catalogues = _json_below(store, self.inputs), "skip"
         else:
             uris = [naming.absolute_href(uri) for uri in store.glob(self.inputs)]
+            catalogues = "follow"
         if len(uris) == 1 and not has_wildcard(self.inputs) and not _is_lines(uris[0]):
-            uris = list(_items_of_catalogue(store, uris[0])) or uris
+            below = list(_items_of_catalogue(store, uris[0]))
+            uris, catalogues = below, "refuse"
         size = _PART_FILES if len(uris) > _PART_FILES else 1
         for first in range(0, len(uris), size):
-            yield uris[first : first + size]
+            yield StacPart(uris[first : first + size], catalogues)
 
-    def read(self, store: Store, part: list[str]) -> Iterator[ItemBatch]:
+    def read(self, store: Store, part: StacPart) -> Iterator[ItemBatch]:
         """Reads the items of some files, many files at a time."""
         with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_READS) as pool:
-            for uri, found in zip(part, pool.map(lambda u: _load(store, u), part), strict=True):
-                if isinstance(found, RasteretBeamError):
-                    yield ItemBatch([], [dead_letter({"href": uri}, found)])
-                elif isinstance(found, dict) and found.get("type") in _CATALOGUES:
-                    below = [u for u in _items_of_catalogue(store, uri) if u != uri]
-                    yield from self.read(store, below)
+            load = functools.partial(_load, store)
+            for uri, found in zip(part.uris, pool.map(load, part.uris), strict=True):
+                if isinstance(found, dict) and found.get("type") in _CATALOGUES:
+                    yield from self._catalogue(store, uri, part.catalogues)
                 else:
-                    yield from self._batches(uri, found)
+                    yield from self._file(store, uri, found)
+
+    def _catalogue(self, store: Store, uri: str, what: str) -> Iterator[ItemBatch]:
+        if what == "follow":
+            yield from self.read(store, StacPart(list(_items_of_catalogue(store, uri)), "refuse"))
+        elif what == "refuse":
+            error = RecordError("A catalogue, linked as an item")
+            yield ItemBatch([], [dead_letter({"href": uri}, error)])
+
+    def _file(
+        self, store: Store, uri: str, found: _Json | list[str] | RasteretBeamError,
+    ) -> Iterator[ItemBatch]:
+        """The items of a file, and of the pages after it."""
+        seen = {uri}
+        while True:
+            if isinstance(found, RasteretBeamError):
+                yield ItemBatch([], [dead_letter({"href": uri}, found)])
+                return
+            yield from self._batches(uri, found)
+            following = links_of(found, "next") if isinstance(found, dict) else []
+            if not following or "features" not in found:
+                return
+            uri = resolve(following[0][1], uri)
+            if uri in seen:
+                return
+            seen.add(uri)
+            found = _load(store, uri)
 
     def _batches(self, uri: str, found: _Json | list[str]) -> Iterator[ItemBatch]:
         items: list[Item] = []
@@ -79,11 +121,12 @@ class StacFiles:
         for number, stac in _items_in(found):
             try:
                 stac_item = _parsed(stac)
+                check_item(stac_item)
                 if self.reading.wants(stac_item.get("bbox"), datetime_of(stac_item)):
                     items.append(self.reading.item(stac_item, uri))
             except RasteretBeamError as error:
                 named = stac.get("id") if isinstance(stac, dict) else f"number {number}"
-                letters.append(dead_letter({"href": uri, "item": named}, error))
+                letters.append(dead_letter({"href": uri, "item": str(named)}, error))
             if len(items) >= _BATCH_ITEMS:
                 yield ItemBatch(items, letters)
                 items, letters = [], []
@@ -91,14 +134,12 @@ class StacFiles:
 
 
 def _json_below(store: Store, folder: str) -> list[str]:
-    """A folder's root catalogue, or else all its JSON files."""
     found = [naming.absolute_href(uri) for uri in store.list_files(folder)]
-    names = {uri.rsplit("/", 1)[-1]: uri for uri in found if uri.count("/") == min(
-        other.count("/") for other in found)}
-    for name in ("catalog.json", "collection.json"):
-        if name in names:
-            return [names[name]]
-    return [uri for uri in found if uri.lower().endswith((".json", ".geojson", *_LINES))]
+    found = [uri for uri in found if uri.lower().endswith((".json", ".geojson", *_LINES))]
+    if not found:
+        msg = f"{folder}: no JSON file below it"
+        raise FetchError(msg)
+    return found
 
 
 def _is_lines(uri: str) -> bool:
@@ -109,9 +150,9 @@ def _load(store: Store, uri: str) -> _Json | list[str] | RasteretBeamError:
     """A file's JSON object, its lines, or why it cannot be read."""
     try:
         with RangeFile(store, uri, first_read_bytes=_FIRST_READ_BYTES) as file:
-            text = file.read().decode()
+            text = file.read().decode("utf-8-sig")
         if _is_lines(uri):
-            return text.splitlines()
+            return text.split("\n")
         return _parsed(text)
     except RasteretBeamError as error:
         return error
@@ -136,9 +177,10 @@ def _items_in(found: _Json | list[str]) -> Iterable[tuple[int, Any]]:
     """(number from 1, item) of what a file holds."""
     if isinstance(found, list):
         return ((n, line) for n, line in enumerate(found, 1) if line.strip())
-    if "features" in found:
-        return enumerate(found["features"] or [], 1)
-    return [(1, found)]
+    if "features" not in found:
+        return [(1, found)]
+    features = found["features"] or []
+    return enumerate(features, 1) if isinstance(features, list) else [(1, features)]
 
 
 def _items_of_catalogue(store: Store, root: str) -> Iterator[str]:
@@ -147,15 +189,16 @@ def _items_of_catalogue(store: Store, root: str) -> Iterator[str]:
     Catalogues of one level are read at a time. One that cannot be read gives itself too,
     so that reading it again as an item says why.
     """
-    level, seen = [root], {root}
+    level, seen, load = [root], {root}, functools.partial(_load, store)
     with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_READS) as pool:
         while level:
             below: list[str] = []
-            for uri, found in zip(level, pool.map(lambda u: _load(store, u), level), strict=True):
+            for uri, found in zip(level, pool.map(load, level), strict=True):
                 if not isinstance(found, dict) or found.get("type") not in _CATALOGUES:
                     yield uri
                     continue
-                for rel, href in _links(found, uri):
+                for rel, link in links_of(found, "child", "item", "items"):
+                    href = resolve(link, uri)
                     if href in seen:
                         continue
                     seen.add(href)
@@ -164,9 +207,3 @@ def _items_of_catalogue(store: Store, root: str) -> Iterator[str]:
                     else:
                         yield href
             level = below
-
-
-def _links(catalogue: _Json, uri: str) -> Iterator[tuple[str, str]]:
-    for link in catalogue.get("links") or []:
-        if link.get("rel") in ("child", "item", "items") and link.get("href"):
-            yield link["rel"], resolve(link["href"], uri)

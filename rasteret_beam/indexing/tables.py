@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import re
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rasteret_beam.collection.filters import Filters, parse_where
+from rasteret_beam.collection.filters import parse_instant, parse_where
 from rasteret_beam.collection.fragments import Fragment, find_files, open_fragment
-from rasteret_beam.errors import CollectionError, RasteretBeamError, RecordError
+from rasteret_beam.errors import CollectionError, OptionError, RasteretBeamError, RecordError
 from rasteret_beam.indexing.items import (
     EVERY_SAMPLE,
     AssetRef,
@@ -20,8 +21,10 @@ from rasteret_beam.indexing.items import (
     dead_letter,
     rewrite_href,
 )
+from rasteret_beam.indexing.layout import plain_type
 from rasteret_beam.indexing.rows import property_column
 from rasteret_beam.indexing.stac import StacReading, declared_crs, resolve
+from rasteret_beam.storage import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from rasteret_beam.storage import Store
 
 _BATCH_ROWS = 1024
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+_BBOX_NUMBERS = (4, 6)
+_OFFSET = re.compile(r"([Zz]|[+-]\d{2}:?\d{2})$")
 _NOT_PROPERTIES = frozenset({"id", "datetime", "geometry", "assets", "bbox", "collection",
                              "proj:code", "proj:epsg", "crs", "proj:wkt2", "proj:projjson",
                              "links", "stac_version", "stac_extensions", "type"})
@@ -83,15 +89,24 @@ class RecordTable:
             CollectionError: It is not Parquet, or lacks a column.
         """
         dataset = open_fragment(store, part)
-        condition = self._condition(dataset.schema)
-        scanner = dataset.scanner(filter=condition, batch_size=_BATCH_ROWS, use_threads=False)
+        plain = pa.schema([field.with_type(plain_view(field.type)) for field in dataset.schema])
+        condition = self._condition(plain)
+        # Arrow filters no table that has a view in it.
+        late = None if plain.equals(dataset.schema.remove_metadata()) else condition
         try:
+            scanner = dataset.scanner(
+                filter=condition if late is None else None, batch_size=_BATCH_ROWS,
+                use_threads=False,
+            )  # fmt: skip
             for batch in scanner.to_batches():
-                yield self.batch(pa.table(batch), part.uri)
+                table = pa.table(batch)
+                if late is not None:
+                    table = _plain(table).filter(late)
+                yield self.batch(table, part.uri)
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, RasteretBeamError):
                 raise
-            msg = f"{part.uri}: cannot be read as Parquet: {error}"
+            msg = f"{redact(part.uri)}: cannot be read: {error}"
             raise CollectionError(msg) from error
 
     def _condition(self, schema: pa.Schema) -> pc.Expression | None:
@@ -99,11 +114,10 @@ class RecordTable:
         where = self.where
         if isinstance(where, str):
             where = parse_where(where, schema)
-        at = schema.get_field_index("bbox")
-        if self.reading.bbox is None or at < 0 or not pa.types.is_struct(schema.field(at).type):
-            return where
-        overlap = Filters(bbox=self.reading.bbox).expression(schema)
-        return overlap if where is None else overlap & where
+        overlap = _may_overlap(self.reading.bbox, schema)
+        if overlap is None or where is None:
+            return where if overlap is None else overlap
+        return overlap & where
 
     def batch(self, table: pa.Table, uri: str = "table") -> ItemBatch:
         """Makes items of rows in memory.
@@ -113,26 +127,34 @@ class RecordTable:
             uri: Where they come from, for messages and relative addresses.
 
         Raises:
-            CollectionError: A column is missing, or of a type that cannot be what it is.
+            CollectionError: A column is missing, there twice, or of a type that cannot
+                be what it is.
         """
         table = _aliased(table, self.column_map)
         self._check(table, uri)
-        table = _with_datetimes(table, uri)
+        whens = instants(table.column("datetime"), uri)
+        table = _plain(table.drop_columns(["datetime"]))
         wide = [n for n in table.column_names if n not in _NOT_PROPERTIES and property_column(n)]
         columns = pa.schema([(property_column(n), table.schema.field(n).type) for n in wide])
         typed = "assets" in table.column_names and _tells_media_types(table.schema.field("assets"))
         items: list[Item] = []
         letters: list[DeadLetter] = []
-        for row in table.to_pylist():
+        for row, when in zip(table.to_pylist(), whens, strict=True):
             try:
-                if self.reading.wants(_bbox_of(row), row["datetime"]):
-                    items.append(self._item(row, wide, uri, typed=typed))
+                if isinstance(when, RecordError):
+                    raise when
+                if self.reading.wants(_bbox_of(row), when):
+                    items.append(self._item({**row, "datetime": when}, wide, uri, typed=typed))
             except RasteretBeamError as error:
                 letters.append(dead_letter({"href": uri, "item": str(row.get("id"))}, error))
         return ItemBatch(items, letters, columns)
 
     def _check(self, table: pa.Table, uri: str) -> None:
         names = table.column_names
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            msg = f"{uri}: the table has more than one column {twice}"
+            raise CollectionError(msg)
         missing = [name for name in ("id", "datetime") if name not in names]
         if "assets" not in names and self.href_column not in names:
             missing.append(self.href_column or "assets")
@@ -155,45 +177,73 @@ class RecordTable:
             None if collection is None else str(collection),
             declared_crs(row),
             {name: row[name] for name in wide},
+            typed=True,
         )
 
     def _assets(self, row: dict[str, Any], uri: str, *, typed: bool) -> dict[str, AssetRef]:
         if "assets" not in row:
-            return self._one_file(row[str(self.href_column)])
-        given = row["assets"] or {}
-        assets = dict(given if isinstance(given, (dict, list)) else {})
-        assets = {key: asset for key, asset in assets.items() if asset is not None}
+            return self._one_file(row[str(self.href_column)], uri)
+        assets = _asset_dict(row["assets"])
         if typed or self.reading.band_map is not None:
             return self.reading.assets(assets, str(row.get("collection") or ""), uri)
-        if not assets:
-            msg = "It has no assets"
+        found = {key: self._plain_asset(key, asset, uri) for key, asset in assets.items()}
+        there = {key: asset for key, asset in found.items() if asset is not None}
+        if not there:
+            msg = "It has no asset with an href"
             raise RecordError(msg)
-        return {key: self._plain(key, asset, uri) for key, asset in assets.items()}
+        return there
 
-    def _one_file(self, href: Any) -> dict[str, AssetRef]:  # noqa: ANN401 -- any cell
+    def _one_file(self, href: Any, uri: str) -> dict[str, AssetRef]:  # noqa: ANN401 -- any cell
         if not isinstance(href, str) or not href:
             msg = f"Its {self.href_column} is {href!r}, expected an address"
             raise RecordError(msg)
-        href = rewrite_href(resolve(href, None), self.reading.url_rewrite_patterns)
+        href = rewrite_href(resolve(href, uri), self.reading.url_rewrite_patterns)
         wanted: Mapping[str, int | None] = self.reading.band_index_map or {EVERY_SAMPLE: None}
         return {band: AssetRef(href, index) for band, index in wanted.items()}
 
-    def _plain(self, key: str, asset: Any, uri: str) -> AssetRef:  # noqa: ANN401 -- a struct or text
+    def _plain_asset(self, key: str, asset: Any, uri: str) -> AssetRef | None:  # noqa: ANN401 -- a struct or text
         href = asset.get("href") if isinstance(asset, dict) else asset
         if not isinstance(href, str) or not href:
-            msg = f"The asset of band {key} has no href: {asset!r:.120}"
-            raise RecordError(msg)
+            return None
         index = asset.get("band_index") if isinstance(asset, dict) else None
         href = rewrite_href(resolve(href, uri), self.reading.url_rewrite_patterns)
         named = self.reading.band_index_map.get(key)
         return AssetRef(href, named if index is None else int(index))
 
 
+def _asset_dict(assets: Any) -> dict[str, Any]:  # noqa: ANN401 -- a struct, a map or null
+    """Key -> asset; a map comes as a list of pairs."""
+    if isinstance(assets, list) and all(isinstance(pair, tuple) for pair in assets):
+        assets = dict(assets)
+    if not isinstance(assets, dict):
+        msg = f"Its assets are {assets!r:.80}, expected a struct or map of band -> asset"
+        raise RecordError(msg)
+    return {str(key): asset for key, asset in assets.items()}
+
+
+def _may_overlap(
+    bbox: tuple[float, float, float, float] | None, schema: pa.Schema,
+) -> pc.Expression | None:
+    """Rows whose bbox overlaps; those without one, and across the antimeridian, too."""
+    at = schema.get_field_index("bbox")
+    kind = schema.field(at).type if at >= 0 else pa.null()
+    if bbox is None or not pa.types.is_struct(kind):
+        return None
+    if any(kind.get_field_index(side) < 0 for side in _SIDES):
+        return None
+    xmin, ymin, xmax, ymax = (pc.field("bbox", side) for side in _SIDES)
+    west, south, east, north = bbox
+    unknown = xmin.is_null() | ymin.is_null() | xmax.is_null() | ymax.is_null()
+    beside = (xmin <= east) & (xmax >= west) | (xmin > xmax)
+    return unknown | (beside & (ymin <= north) & (ymax >= south))
+
+
 def _bbox_of(row: Mapping[str, Any]) -> list[float] | None:
     box = row.get("bbox")
     if isinstance(box, dict):
-        box = [box.get(side) for side in ("xmin", "ymin", "xmax", "ymax")]
-    return box if isinstance(box, list) and None not in box else None
+        box = [box.get(side) for side in _SIDES]
+    usable = isinstance(box, list) and len(box) in _BBOX_NUMBERS and None not in box
+    return box if usable else None
 
 
 def _aliased(table: pa.Table, column_map: Mapping[str, str]) -> pa.Table:
@@ -204,41 +254,74 @@ def _aliased(table: pa.Table, column_map: Mapping[str, str]) -> pa.Table:
     return table
 
 
-def _with_datetimes(table: pa.Table, uri: str) -> pa.Table:
-    """``datetime`` as naive UTC; other nanoseconds as microseconds, which Python has."""
+def plain_view(kind: pa.DataType) -> pa.DataType:
+    """Gives text for a view of text, and bytes for a view of bytes."""
+    return plain_type(kind) if kind in (pa.string_view(), pa.binary_view()) else kind
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Columns whose values are Python's: no encodings, no nanoseconds."""
     for at, field in enumerate(table.schema):
-        if field.name == "datetime":
-            column = _instants(table.column(at), uri)
-            table = table.set_column(at, "datetime", column)
-        elif pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-            kind = pa.timestamp("us", field.type.tz)
-            table = table.set_column(at, field.name, table.column(at).cast(kind, safe=False))
+        column, kind = table.column(at), field.type
+        if isinstance(kind, pa.BaseExtensionType):
+            chunks = [chunk.storage for chunk in column.chunks]
+            column, kind = pa.chunked_array(chunks, kind.storage_type), kind.storage_type
+        if pa.types.is_timestamp(kind) and kind.unit == "ns":
+            column = column.cast(pa.timestamp("us", kind.tz), safe=False)
+        elif kind in (pa.string_view(), pa.binary_view()):
+            column = column.cast(plain_view(kind))
+        if column is not table.column(at):
+            table = table.set_column(at, field.name, column)
     return table
 
 
-def _instants(column: pa.ChunkedArray, uri: str) -> pa.ChunkedArray:
-    """Rasteret's forms of a datetime: a timestamp, a year, RFC 3339 text with an offset."""
-    kind = column.type
+def instants(column: pa.ChunkedArray, uri: str) -> list[dt.datetime | RecordError | None]:
+    """Reads rasteret's forms of a datetime: a timestamp, a year, RFC 3339 text with an offset.
+
+    Args:
+        column: The values.
+        uri: Where they are, for messages.
+
+    Returns:
+        For each row its instant, UTC, without tzinfo; None for a null; or why it is none.
+
+    Raises:
+        CollectionError: A type of which nothing is a datetime.
+    """
+    kind = plain_type(column.type)
+    if kind != column.type:
+        column = column.cast(kind)
     if pa.types.is_timestamp(kind):
-        return column.cast(pa.timestamp("us", kind.tz), safe=False).cast(pa.timestamp("us"))
-    if pa.types.is_date(kind):
-        return column.cast(pa.timestamp("us"))
-    if pa.types.is_null(kind):
-        return column.cast(pa.timestamp("us"))
-    try:
-        if pa.types.is_integer(kind):
-            years = [None if y is None else dt.datetime(y, 1, 1) for y in column.to_pylist()]  # noqa: DTZ001 -- naive is UTC
-            return pa.chunked_array([pa.array(years, pa.timestamp("us"))])
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            return pc.cast(column, pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
-    except (pa.ArrowInvalid, ValueError) as error:
-        msg = (
-            f"{uri}: datetime has a value that is no year and no RFC 3339 time with an "
-            f"offset like 2024-01-31T10:11:12Z: {error}"
-        )
-        raise CollectionError(msg) from error
+        column = column.cast(pa.timestamp("us", kind.tz), safe=False)
+        return list(column.cast(pa.timestamp("us")).to_pylist())
+    if pa.types.is_date(kind) or pa.types.is_null(kind):
+        return list(column.cast(pa.timestamp("us")).to_pylist())
+    if pa.types.is_integer(kind):
+        return [_year(value) for value in column.to_pylist()]
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return [_instant(text) for text in column.to_pylist()]
     msg = f"{uri}: datetime is {kind}, expected a timestamp, a year, or RFC 3339 text"
     raise CollectionError(msg)
+
+
+def _year(value: int | None) -> dt.datetime | RecordError | None:
+    try:
+        return None if value is None else dt.datetime(value, 1, 1)  # noqa: DTZ001 -- naive is UTC
+    except (ValueError, OverflowError):
+        return RecordError(f"datetime is {value}, expected a year of 1 to 9999")
+
+
+def _instant(text: str | None) -> dt.datetime | RecordError | None:
+    if text is None:
+        return None
+    try:
+        if _OFFSET.search(text):
+            return parse_instant(text)
+    except OptionError:
+        pass
+    return RecordError(
+        f"datetime is {text!r}, expected RFC 3339 with an offset, like 2024-01-31T10:11:12Z",
+    )
 
 
 def _tells_media_types(assets: pa.Field) -> bool:
@@ -249,4 +332,3 @@ def _tells_media_types(assets: pa.Field) -> bool:
     structs = [kind for kind in kinds if pa.types.is_struct(kind)]
     has_type = any(kind.get_field_index("type") >= 0 for kind in structs)
     return has_type and not any(kind.get_field_index("band_index") >= 0 for kind in structs)
-

@@ -37,6 +37,8 @@ class Report:
         summary: Text from counters and seconds.
         shares: Failures to hold against the threshold.
         threshold: Tolerated share of failures.
+        output: Counter of what the job is for; a job that has none of it has failed. ""
+            where none may be right.
 
     Raises:
         OptionError: The threshold is no share.
@@ -45,6 +47,7 @@ class Report:
     summary: Callable[[Counter[str], float], str]
     shares: tuple[Share, ...]
     threshold: float
+    output: str = ""
 
     def __post_init__(self) -> None:
         """Checks the threshold."""
@@ -138,6 +141,8 @@ def run(
         counts[counter.key.metric.name] += counter.committed or counter.attempted or 0
     say(report.summary(counts, time.monotonic() - started))
     found = complaints(counts, report.shares, report.threshold)
+    if report.output and not counts[report.output]:
+        found.append("nothing was written; what was at --output is left as it was")
     for complaint in found:
         say(f"FAILED    {complaint}")
     if found and not getattr(options.view_as(ours), "dead_letters", None):

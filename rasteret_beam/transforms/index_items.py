@@ -23,7 +23,7 @@ from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_lette
 from rasteret_beam.transforms._outputs import NamedOutputs
 from rasteret_beam.transforms.list_items import COLUMNS, packed_schema
 
-_CONCURRENT_HEADERS = 64
+_CONCURRENT_HEADERS = 128
 _IN_FLIGHT_FILES = 512
 
 
@@ -47,10 +47,11 @@ class IndexItems(NamedOutputs):
 
     Input: ``Item``. Output: ``IndexItemsResult``. Windows: the global one only. Dead
     letters: a file that is not there, no TIFF, or of a kind that is not read; its item's
-    other bands are kept. Counters: ``files_read`` (headers) = ``files_indexed`` +
-    ``files_failed``; ``files_unchanged`` (not read again); ``items_indexed``,
-    ``items_failed`` (no band is left), ``items_kept`` (of the earlier collection),
-    ``bands_failed`` (dead letters).
+    other bands are kept. Counters: ``files_seen`` =
+    ``files_indexed`` + ``files_unchanged`` (not read again) + ``files_failed``;
+    ``items_indexed``, ``items_failed`` (no band is left), ``items_kept`` (of the earlier
+    collection), ``bands_seen``, ``bands_failed`` (though their files are sound),
+    ``dead_letters``.
 
     Attributes:
         store: How files are read.
@@ -149,8 +150,9 @@ class _IndexFn(beam.DoFn):
     def __init__(self, store: Store) -> None:
         self._store = store
         self._counters = Counters(
-            "files_read", "files_indexed", "files_failed", "files_unchanged",
-            "items_indexed", "items_failed", "items_kept", "bands_failed",
+            "files_seen", "files_indexed", "files_failed", "files_unchanged",
+            "items_indexed", "items_failed", "items_kept",
+            "bands_seen", "bands_failed", "dead_letters",
         )  # fmt: skip
 
     def setup(self) -> None:
@@ -169,7 +171,7 @@ class _IndexFn(beam.DoFn):
             self._counters.add("items_kept", len(rows))
             yield from rows
             return
-        known = earlier.known_files(rows)
+        known = earlier.known_files(rows, item.assets)
         reading = {
             href: self._pool.submit(earlier.look_at, self._store, href, indexes, known.get(href))
             for href, indexes in _samples_by_file(item).items()
@@ -212,12 +214,14 @@ class _IndexFn(beam.DoFn):
 
     def _count(self, counter: str) -> None:
         self._counters.add(counter)
-        self._counters.add("files_read", 0 if counter == "files_unchanged" else 1)
+        self._counters.add("files_seen")
 
     def _finish(self, job: _Job) -> Iterator[Any]:
-        row, letters = make_row(job.item, job.files)
+        row, letters, bands_failed = make_row(job.item, job.files)
         self._counters.add("items_failed" if row is None else "items_indexed")
-        yield from dead_letter_outputs(letters, self._counters, "bands_failed")
+        self._counters.add("bands_seen", len(job.item.assets))
+        self._counters.add("bands_failed", bands_failed)
+        yield from dead_letter_outputs(letters, self._counters, "dead_letters")
         if row is not None:
             yield row
 

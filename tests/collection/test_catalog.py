@@ -1,16 +1,17 @@
 """The catalogue: the same datasets as rasteret's, and which asset holds a band."""
 
 import json
-import os
 import subprocess
 
 import pytest
+import rasteret_env
 
 from rasteret_beam.collection.bands import asset_keys, choose_assets
 from rasteret_beam.collection.catalog import dataset_of, datasets, find_dataset
 from rasteret_beam.errors import OptionError
 
 S2, LANDSAT, NAIP = "earthsearch/sentinel-2-l2a", "earthsearch/landsat-c2-l2", "earthsearch/naip"
+PYTHON, REASON = rasteret_env.find()
 IDS = [
     S2, LANDSAT, NAIP, "earthsearch/cop-dem-glo-30", "earthsearch/cop-dem-glo-90",
     "pc/sentinel-2-l2a", "pc/io-lulc-annual-v02", "pc/alos-dem", "pc/nasadem", "pc/esa-worldcover",
@@ -39,9 +40,9 @@ def test_the_catalogue_has_rasterets_twelve_ids():
     assert [dataset.id for dataset in datasets().values()] == IDS
 
 
-@pytest.mark.skipif("RASTERET_PYTHON" not in os.environ, reason="needs RASTERET_PYTHON")
+@pytest.mark.skipif(PYTHON is None, reason=REASON)
 def test_the_catalogues_facts_are_rasterets(tmp_path):
-    command = [os.environ["RASTERET_PYTHON"], "-c", _PROGRAM]
+    command = [PYTHON, "-c", _PROGRAM]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)  # noqa: S603
     theirs = {entry["id"]: entry for entry in json.loads(told.stdout.splitlines()[-1])}
     assert sorted(theirs) == sorted(IDS)
@@ -110,7 +111,7 @@ def test_an_unknown_id_is_refused_with_those_there_are():
     ],
 )  # fmt: skip
 def test_a_band_may_stand_under_these_keys(band, source, keys):
-    assert asset_keys(band, source) == keys
+    assert list(asset_keys(band, source)) == keys
 
 
 # Which assets are bands

@@ -8,10 +8,10 @@ import pytest
 from fakes import range_server  # noqa: F401 -- a fixture
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import items_of
 
 from rasteret_beam.errors import FetchError, OptionError
 from rasteret_beam.indexing.files import FileSource, list_files
-from rasteret_beam.indexing.in_process import items_of
 from rasteret_beam.indexing.items import EVERY_SAMPLE, AssetRef
 from rasteret_beam.storage import Store
 
@@ -87,14 +87,12 @@ def test_a_list_has_one_address_a_line_but_for_blanks_and_comments(tmp_path):
     assert list_files(STORE, str(path)) == ["s3://b/a.tif", "https://h/b.tif?x=1", "/c.tif"]
 
 
-@pytest.mark.xfail(strict=True, reason="a byte order mark becomes part of the first address")
 def test_a_list_may_begin_with_a_byte_order_mark(tmp_path):
     path = tmp_path / "list.txt"
     path.write_bytes(b"\xef\xbb\xbf/a.tif\n/b.tif\n")
     assert list_files(STORE, str(path)) == ["/a.tif", "/b.tif"]
 
 
-@pytest.mark.xfail(strict=True, reason="an empty list gives an empty run instead of an error")
 def test_a_list_that_names_nothing_is_refused(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("# nothing yet\n")
@@ -225,7 +223,6 @@ def test_a_name_without_a_date_is_a_dead_letter_and_the_others_stay(name):
     assert letter.code == "INVALID_RECORD"
 
 
-@pytest.mark.xfail(strict=True, reason="a year beyond C's int is an OverflowError, not a letter")
 def test_a_year_of_twenty_digits_is_a_dead_letter():
     source = FileSource(inputs=("s3://b/99999999999999999999.tif",),
                         datetime_pattern=r"(?P<year>\d+)")

@@ -42,7 +42,7 @@ def written(cog, values, declared=None):
 def written_items(cog, items, declared=None):
     sketch, rows = Sketch(), []
     for item in items:
-        row, letters = make_row(item, cog)
+        row, letters, _ = make_row(item, cog)
         assert letters == []
         sketch.add(row)
         rows.append(row)
@@ -109,7 +109,6 @@ def test_objects_of_different_members_have_all_of_them(cog):
     ]  # fmt: skip
 
 
-@pytest.mark.xfail(strict=True, reason="pyarrow tells a list's type by its first value alone")
 @pytest.mark.parametrize(
     "value", [[1, "a"], {"a": [1, "x"]}, [{"a": 1}, {"a": "x"}]],
     ids=["list", "in object", "objects"],
@@ -118,24 +117,20 @@ def test_one_value_of_several_types_becomes_json_text(cog, value):
     assert [json.loads(text) for text in written(cog, [value]).to_pylist()] == [value]
 
 
-@pytest.mark.xfail(strict=True, reason="Parquet has no struct without members")
 @pytest.mark.parametrize("value", [{}, [{}], {"a": {}}])
 def test_an_empty_object_can_be_written(cog, value):
     assert len(written(cog, [value])) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="integers beyond 64 bits, signed, end the run")
 @pytest.mark.parametrize("value", [2**63, 2**70, -(2**70)])
 def test_a_large_integer_can_be_written(cog, value):
     assert len(written(cog, [value])) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="integers that float64 does not hold end the run")
 def test_a_large_integer_beside_a_fraction_can_be_written(cog):
     assert len(written(cog, [LARGE, 0.5])) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="JSON may spell half a character; UTF-8 may not")
 def test_text_that_utf_8_does_not_hold_can_be_written(cog):
     assert len(written(cog, [json.loads('"\\ud800"')])) == 1
 
@@ -202,15 +197,14 @@ def test_nulls_alone_become_text(cog):
     assert (found.type, found.to_pylist()) == (pa.string(), [None, None])
 
 
-@pytest.mark.xfail(strict=True, reason="Arrow filters no table that has a view in it")
 @pytest.mark.parametrize("kind", [pa.string_view(), pa.binary_view()])
 def test_a_view_is_stored_as_plain_text_or_bytes(cog, kind):
     assert through_a_table(cog, pa.array(["a"]).cast(kind)).type in (pa.string(), pa.binary())
 
 
-@pytest.mark.xfail(strict=True, reason="an extension's Python values are not its storage's")
 def test_an_extension_is_stored_as_its_storage(cog):
-    assert through_a_table(cog, pa.array([True, None], pa.bool8())).to_pylist() == [1, None]
+    column = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, None], pa.int8()))
+    assert through_a_table(cog, column).to_pylist() == [1, None]
 
 
 def test_a_uuid_is_stored_as_bytes(cog):
@@ -221,7 +215,6 @@ def test_a_uuid_is_stored_as_bytes(cog):
 # Types that an earlier collection, or another file, declares
 
 
-@pytest.mark.xfail(strict=True, reason="declared types go before values that they cannot hold")
 @pytest.mark.parametrize(
     ("values", "declared"),
     [([10, 10.5], pa.int64()), ([1, "x"], pa.int64()), (["x", [1]], pa.list_(pa.int64())),

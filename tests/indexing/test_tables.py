@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from scenes import items_of
 
 from rasteret_beam.errors import CollectionError, OptionError
-from rasteret_beam.indexing.in_process import items_of
 from rasteret_beam.indexing.items import EVERY_SAMPLE, AssetRef
 from rasteret_beam.indexing.stac import StacReading
 from rasteret_beam.indexing.tables import RecordTable
@@ -108,20 +108,19 @@ def test_a_column_of_nulls_has_no_datetimes():
     assert instants(pa.nulls(2)) == [None, None]
 
 
-@pytest.mark.parametrize(
-    "values",
-    [["2024-01-01T12:00:00"], ["2024-01-01"], ["2024-01-01T12:00:00Z", "soon"], [20240101]],
-    ids=["naive", "day", "no date", "no year"],
-)
-def test_values_that_are_no_datetime_are_refused_with_what_would_be_right(values):
-    with pytest.raises(CollectionError, match="no year and no RFC 3339 time with an offset"):
-        instants(pa.array(values))
+@pytest.mark.parametrize("text", ["2024-01-01T12:00:00", "2024-01-01", "soon"])
+def test_text_that_is_no_instant_is_a_dead_letter_of_its_row(text):
+    good = "2024-01-01T12:00:00Z"
+    ids, (message,) = refusals(table(datetime=pa.array([text, good])))
+    assert ids == ["i1"]
+    assert f"datetime is {text!r}, expected RFC 3339 with an offset" in message
 
 
-@pytest.mark.xfail(strict=True, reason="an integer beyond C's int is an OverflowError")
-def test_milliseconds_since_1970_are_no_years():
-    with pytest.raises(CollectionError):
-        instants(pa.array([1_704_067_200_000]))
+@pytest.mark.parametrize("value", [20240101, 1_704_067_200_000])
+def test_a_number_that_is_no_year_is_a_dead_letter_of_its_row(value):
+    ids, (message,) = refusals(table(datetime=pa.array([value, 2024])))
+    assert ids == ["i1"]
+    assert f"datetime is {value}, expected a year" in message
 
 
 @pytest.mark.parametrize("column", [pa.array([2024.0]), pa.array([True]), pa.array([b"2024"])])
@@ -130,7 +129,6 @@ def test_other_types_are_no_datetime(column):
         instants(column)
 
 
-@pytest.mark.xfail(strict=True, reason="text in a dictionary or a view is not taken for text")
 @pytest.mark.parametrize("kind", [pa.dictionary(pa.int32(), pa.string()), pa.string_view()])
 def test_text_may_be_encoded(kind):
     column = pa.array(["2024-01-01T12:00:00Z"]).cast(kind)
@@ -205,7 +203,6 @@ def test_a_row_may_declare_its_crs(columns, crs):
     assert item.crs == crs
 
 
-@pytest.mark.xfail(strict=True, reason="pandas writes codes beside nulls as floats: 32633.0")
 def test_a_code_may_be_a_float():
     (item,) = items(table(**{"proj:epsg": [32633.0]}))
     assert item.crs == "EPSG:32633"
@@ -240,17 +237,15 @@ def test_a_row_without_assets_is_a_dead_letter(value):
     column = pa.array([{"r": "s3://b/a"}, value], pa.struct([("r", pa.string())]))
     ids, (message,) = refusals(table(assets=column))
     assert ids == ["i0"]
-    assert "It has no assets" in message
+    assert "Its assets are None" in message or "It has no asset with an href" in message
 
 
-@pytest.mark.xfail(strict=True, reason="one asset of null members refuses the whole row")
 def test_an_asset_of_null_members_is_not_there():
     # As polars and DuckDB write an asset that a row does not have.
     column = [{"r": {"href": "s3://b/r", "band_index": 0}, "n": {"href": None, "band_index": None}}]
     assert list(assets(column)) == ["r"]
 
 
-@pytest.mark.xfail(strict=True, reason="assets as a list of structs are a ValueError or nonsense")
 @pytest.mark.parametrize("asset", [{"href": "s3://b/a"}, {"name": "r", "href": "s3://b/a"}])
 def test_assets_of_another_shape_are_refused(asset):
     ids, messages = refusals(table(assets=[[asset]]))
@@ -323,7 +318,6 @@ def test_a_row_without_an_address_is_a_dead_letter_and_the_others_stay():
     assert len(messages) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="addresses are relative to the table in assets alone")
 def test_relative_addresses_are_relative_to_the_table():
     in_assets = table(assets=[{"B1": "a.tif"}])
     in_a_column = table("assets", path=["a.tif"])
@@ -359,7 +353,6 @@ def test_a_table_without_a_bbox_keeps_its_rows(tmp_path):
     assert read(path, reading=StacReading(bbox=(1.0, 1.0, 2.0, 2.0))) == ["i0", "i1"]
 
 
-@pytest.mark.xfail(strict=True, reason="the scan drops rows without a bbox, the reading keeps them")
 def test_rows_without_a_bbox_are_kept_by_the_scan_as_by_the_reading(tmp_path):
     rows, reading = table(bbox=boxes(NEAR, None)), StacReading(bbox=(0.0, 0.0, 1.0, 1.0))
     in_memory = [item.id for item in items(rows, reading=reading)]
@@ -367,7 +360,6 @@ def test_rows_without_a_bbox_are_kept_by_the_scan_as_by_the_reading(tmp_path):
     assert read(write(tmp_path / "t.parquet", rows), reading=reading) == in_memory
 
 
-@pytest.mark.xfail(strict=True, reason="a bbox of other members is an Arrow error of its own")
 def test_a_bbox_of_other_members_keeps_its_rows_or_is_refused(tmp_path):
     path = write(tmp_path / "t.parquet", table(bbox=[{"minx": 0.0, "maxx": 1.0}]))
     try:
@@ -406,7 +398,6 @@ def test_a_condition_on_a_column_that_is_not_there_is_refused(tmp_path):
         read(path, where="y == 1")
 
 
-@pytest.mark.xfail(strict=True, reason="the scan is made outside of what catches Arrow's errors")
 @pytest.mark.parametrize("where", ["x == 'a'", pc.field("y") == 1])
 def test_a_condition_that_the_scan_refuses_is_a_collection_error(tmp_path, where):
     path = write(tmp_path / "t.parquet", table(x=[1]))
@@ -414,7 +405,6 @@ def test_a_condition_that_the_scan_refuses_is_a_collection_error(tmp_path, where
         read(path, where=where)
 
 
-@pytest.mark.xfail(strict=True, reason="Arrow filters no table that has a view in it")
 def test_a_condition_chooses_rows_of_a_table_with_views(tmp_path):
     path = write(tmp_path / "t.parquet", table(x=[1, 2], v=pa.array(["a", "b"], pa.string_view())))
     assert read(path, where="x == 1") == ["i0"]
@@ -447,7 +437,6 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path):
         read(tmp_path / "t.parquet")
 
 
-@pytest.mark.xfail(strict=True, reason="two columns of one name are a KeyError")
 def test_two_columns_of_one_name_are_refused():
     rows = pa.Table.from_arrays([*table().columns, pa.array([1]), pa.array([2])],
                                 [*table().column_names, "x", "x"])  # fmt: skip

@@ -1,6 +1,7 @@
 """``pipelines/build_collection.py`` with every kind of source, as a user starts it."""
 
 import json
+import pathlib
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -16,7 +17,7 @@ def items(tmp_path):
     found = []
     for month in (1, 2, 3, 4):
         made = Scene(name=f"scene{month}", pixels=ramp(48, 48) + month)
-        path = write_scene(tmp_path, made)
+        path = pathlib.Path(write_scene(tmp_path, made)).as_uri()
         found.append(
             stac_item(
                 f"item{month}", {"red": path}, when=f"2024-0{month}-15T10:30:00Z",
@@ -146,3 +147,14 @@ def test_what_cannot_work_is_refused_in_one_line(tmp_path, build, capsys, flags,
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert message in last
+
+
+def test_a_search_that_finds_nothing_has_failed_and_leaves_what_was_there(
+    items, tmp_path, build, capsys,
+):
+    flags = ("--stac_collections", "sentinel-2-l2a", "--allow_http", "--output", tmp_path / "c")
+    with serving_stac(items) as server:
+        assert build("--stac_api", server.url, *flags) == 0
+        assert build("--stac_api", server.url, *flags, "--bbox", "100,1,101,2") == 1
+    assert "nothing was written" in capsys.readouterr().err
+    assert len(ids(tmp_path / "c")) == 4

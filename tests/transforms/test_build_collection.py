@@ -80,7 +80,7 @@ def source_of(server, *names):
 def test_a_file_is_read_with_one_request(server, tmp_path):
     counts, _ = build(source_of(server, "a_20240501", "b_20240602"), tmp_path / "c")
     assert server.count("a_20240501.tif") == server.count("b_20240602.tif") == 1
-    assert (counts["files_read"], counts["files_indexed"]) == (2, 2)
+    assert (counts["files_seen"], counts["files_indexed"]) == (2, 2)
 
 
 def test_rows_lie_in_folders_by_month(server, tmp_path):
