@@ -36,8 +36,6 @@ setup(
         "pyproj>=3.6",
         # Searches STAC APIs: paging, retries and their dialects.
         "pystac-client>=0.8",
-        # Parses TIFF headers, so that this package only decodes tiles.
-        "tifffile>=2025.5.10",
     ],
     extras_require={
         "test": [
@@ -46,7 +44,10 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.12",
+            "tifffile>=2025.5.10",
         ],
+        # Writes the demo's scenes.
+        "demo": ["tifffile>=2025.5.10"],
         "bench": ["rasterio>=1.4"],
     },
     classifiers=[

@@ -9,7 +9,7 @@ from rasteret_beam.errors import CrsError, MalformedTiffError, RecordError, Unsu
 from rasteret_beam.grid import crs
 from rasteret_beam.indexing.footprint import Extent
 from rasteret_beam.storage.files import HEADER_BYTES, BeyondHeadError, HeadFile, RangeFile
-from rasteret_beam.tiff.header import Calibration, parse_nodata, read_header, values_at
+from rasteret_beam.tiff.header import Calibration, parse_nodata, read_header
 from rasteret_beam.tiff.tags import PlanarConfiguration
 
 if TYPE_CHECKING:
@@ -106,7 +106,6 @@ def parse_head(head: Head) -> IndexedFile:
 def rest_of(store: Store, href: str, head: Head) -> IndexedFile:
     """Gives ``index_file`` of a file whose first bytes were read; reads what is missing."""
     with RangeFile(store, href, head=head) as file:
-        file.prefetch(values_at(head.data))
         return _indexed(file, head.info)
 
 

@@ -1,7 +1,7 @@
 """Header bytes -> what a reader of tiles must know.
 
-Tags are parsed by tifffile; this module holds them to the specification and to what
-this package reads, so that nothing wrong gets into an index.
+Holds tags to the specification and to what this package reads, so that nothing wrong
+gets into an index.
 """
 
 from __future__ import annotations
@@ -9,19 +9,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import html
-import logging
 import math
 import re
-import struct
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import tifffile
 from pyproj.exceptions import ProjError
 
 from rasteret_beam.errors import MalformedTiffError, UnsupportedTiffError
 from rasteret_beam.tiff.compression import BYTE_DECODERS, PIXEL_DECODERS, PREDICTABLE
 from rasteret_beam.tiff.geokeys import GeoKeys, crs_text, parse_geokeys
+from rasteret_beam.tiff.ifd import read_directory, read_values
 from rasteret_beam.tiff.tags import (
     RASTER_PIXEL_IS_POINT,
     Compression,
@@ -37,18 +35,9 @@ if TYPE_CHECKING:
     import io
     from collections.abc import Sequence
 
-# tifffile logs what it tolerates; what matters of that is raised here.
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-
 MAX_TILE_BYTES = 256 * 1024 * 1024
 """No tile whose decoded size is declared beyond this is read."""
 
-_BIG_TIFF = 43
-# Formats of the directory's offset, of its number of entries, and of an entry.
-_CLASSIC_IFD, _BIG_IFD = ("I", "H", "HHII"), ("Q", "Q", "HHQQ")
-_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8,
-               13: 4, 16: 8, 17: 8, 18: 8}  # fmt: skip
-_TAGS = frozenset(Tag)
 _WHOLE_BITS = (8, 16, 32, 64)
 _KINDS = {
     SampleFormat.UNSIGNED: "uint",
@@ -64,11 +53,14 @@ _GDAL_NODATA_ITEM = re.compile(r'<Item name="NODATA_VALUES?"[^>]*>\s*([^\s<]+)')
 _GDAL_CALIBRATION_ITEM = re.compile(
     r'<Item name="[^"]*" sample="(\d+)" role="(scale|offset|unittype)"[^>]*>([^<]*)<',
 )
-# What tifffile raises on broken files.
-_PARSE_ERRORS = (
-    tifffile.TiffFileError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-    ArithmeticError, struct.error, MemoryError, RecursionError, AssertionError, EOFError,
-)  # fmt: skip
+
+
+@runtime_checkable
+class Prefetching(Protocol):
+    """A file that likes to know what will be read."""
+
+    def prefetch(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Reads (offset, length) spans, in bytes, together."""
 
 
 class Calibration(NamedTuple):
@@ -159,43 +151,10 @@ def read_header(file: io.RawIOBase | BinaryIO) -> TiffHeader:
         UnsupportedTiffError: A legal file that is not read: strips, rotation, GCPs
             only, complex samples, an unknown compression, ...
     """
-    try:
-        with tifffile.TiffFile(file) as tiff:
-            tags = {tag.code: tag.value for tag in reversed(list(tiff.pages[0].tags))}
-            byte_order = tiff.byteorder
-    except _PARSE_ERRORS as error:
-        msg = f"Not a readable TIFF header: {type(error).__name__}: {error}"
-        raise MalformedTiffError(msg) from error
-    return _Reader(tags).header(byte_order)
-
-
-def values_at(head: bytes) -> list[tuple[int, int]]:
-    """Gives where the values of the first image's tags lie: tile tables may be far away.
-
-    Args:
-        head: The file's first bytes.
-
-    Returns:
-        (offset, length) in bytes, of the tags that this package reads and whose values
-        do not lie in the directory itself; none where the head does not tell.
-    """
-    order = {b"II": "<", b"MM": ">"}.get(head[:2], "<")
-    found = []
-    try:
-        (version,) = struct.unpack_from(order + "H", head, 2)
-        first, count, entry = _BIG_IFD if version == _BIG_TIFF else _CLASSIC_IFD
-        (at,) = struct.unpack_from(order + first, head, 8 if version == _BIG_TIFF else 4)
-        (n_entries,) = struct.unpack_from(order + count, head, at)
-        at += struct.calcsize(order + count)
-        for _ in range(n_entries):
-            tag, kind, n_values, offset = struct.unpack_from(order + entry, head, at)
-            at += struct.calcsize(order + entry)
-            length = n_values * _TYPE_BYTES.get(kind, 0)
-            if tag in _TAGS and length > struct.calcsize(first):
-                found.append((offset, length))
-    except struct.error:
-        return []
-    return found
+    directory = read_directory(file)
+    if isinstance(file, Prefetching):
+        file.prefetch([(field.offset, field.length) for field in directory.fields.values()])
+    return _Reader(read_values(file, directory)).header(directory.byte_order)
 
 
 class _Reader:

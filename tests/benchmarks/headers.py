@@ -5,7 +5,7 @@ nearby. Every row runs in a fresh process; runs are interleaved, so that a machi
 slows down slows all of them: ratios are what to look at. All must find equal tile offsets,
 else the run fails.
 
-    RASTERET_PYTHON=/path/to/python python tests/benchmarks/headers.py --files 2000 --runs 3
+    python tests/rasteret_env.py && python tests/benchmarks/headers.py --files 2000 --runs 3
 """
 
 import argparse
@@ -30,6 +30,9 @@ import time
 import urllib.parse
 import urllib.request
 import zlib
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import rasteret_env
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 EPSG, ORIGIN, PIXEL_METRES = 32631, (499_980.0, 4_600_020.0), 10.0
@@ -477,7 +480,7 @@ def main():
     add("--runs", type=int, default=3)
     add("--threads", type=int, nargs="+", default=[64], help="Of our function for one file")
     add("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
-    add("--rasteret_python", default=os.environ.get("RASTERET_PYTHON"))
+    add("--rasteret_python", default=rasteret_env.find()[0])
     add("--serve", type=pathlib.Path, help=argparse.SUPPRESS)
     add("--row", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -487,7 +490,7 @@ def main():
         run_child()
     else:
         if not arguments.rasteret_python:
-            print("rasteret: not run; neither --rasteret_python nor RASTERET_PYTHON names one")
+            print(f"rasteret: not run; {rasteret_env.find()[1]}")
         with tempfile.TemporaryDirectory() as folder:
             write_files(pathlib.Path(folder))
             with serving(folder, arguments.latency_ms) as url:

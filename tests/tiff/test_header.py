@@ -9,7 +9,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from make_tiff import (
@@ -29,7 +28,7 @@ from shared_data import SHARED, requires_shared
 
 from rasteret_beam.elements import Geotransform
 from rasteret_beam.errors import MalformedTiffError, RasteretBeamError, UnsupportedTiffError
-from rasteret_beam.tiff.header import TiffHeader, parse_nodata, read_header, values_at
+from rasteret_beam.tiff.header import TiffHeader, parse_nodata, read_header
 from rasteret_beam.tiff.tags import Compression, Tag
 
 PIXELS = np.arange(40 * 48, dtype=np.uint16).reshape(1, 40, 48)
@@ -441,7 +440,7 @@ def test_a_matrix_with_a_shear_that_is_no_number_is_refused(at):
 
 @pytest.mark.parametrize("data", [b"", b"II*", b"II*\0\0\0\0", b"<?xml version='1'?>", bytes(99)])
 def test_bytes_that_are_no_tiff_are_malformed(data):
-    with pytest.raises(MalformedTiffError, match="Not a readable TIFF header"):
+    with pytest.raises(MalformedTiffError, match="Not a TIFF"):
         read_header(io.BytesIO(data))
 
 
@@ -544,26 +543,3 @@ def test_scale_offset_and_unit_of_each_sample_are_kept():
     _item("SCALE", "scale", "nan"), _item("OFFSET", "offset", "much"))])  # fmt: skip
 def test_metadata_that_is_no_calibration_is_none(text):
     assert _with(Tag.GDAL_METADATA, ASCII, *text.encode(), 0).calibrations == {}
-
-
-@pytest.mark.parametrize("big", [False, True])
-@pytest.mark.parametrize("ifd_at_end", [False, True])
-@pytest.mark.parametrize("byte_order", ["<", ">"])
-def test_values_outside_the_directory_are_located(byte_order, big, ifd_at_end):
-    data = make_tiff(PIXELS, byte_order=byte_order, big=big, ifd_at_end=ifd_at_end)
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        inline = 8 if big else 4
-        expected = {
-            (tag.valueoffset, tag.valuebytecount)
-            for tag in tiff.pages[0].tags if tag.valuebytecount > inline
-        }  # fmt: skip
-    assert expected == set(values_at(data))
-
-
-@given(st.binary(max_size=200))
-def test_a_head_that_tells_nothing_locates_nothing_beyond_belief(data):
-    assert all(length > 0 for _, length in values_at(b"II*\0" + data))
-
-
-def test_a_head_that_is_no_tiff_locates_nothing():
-    assert values_at(b"<Error>AccessDenied</Error>") == []
