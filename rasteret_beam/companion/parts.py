@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rasteret_beam.companion.arrow_schema import labelled
+from rasteret_beam.indexing.parts import writer_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +27,6 @@ HELD_BYTES = 256 * 1024 * 1024
 
 MAX_OPEN_FILES = 128
 
-_COMPRESSION_LEVEL = 3
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -162,8 +162,7 @@ class PartWriter:
             self._hidden(folder, part.files),
             self._schema,
             filesystem=self._filesystem,
-            compression="zstd",
-            compression_level=_COMPRESSION_LEVEL,
+            **writer_options(self._schema),
         )
         part.files += 1
 
