@@ -18,6 +18,8 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	$(BIN)/python tests/benchmarks/sample_points.py
+	$(BIN)/python tests/rasteret_env.py
+	$(BIN)/python tests/benchmarks/headers.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

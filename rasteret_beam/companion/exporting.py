@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from rasteret_beam.companion.arrow_schema import with_geoarrow
 from rasteret_beam.companion.parts import PartWriter
 from rasteret_beam.errors import CollectionError, OptionError
+from rasteret_beam.indexing.parts import geo_metadata
 from rasteret_beam.schema import BBOX, REQUIRED_COLUMNS
 from rasteret_beam.storage import redact
 from rasteret_beam.storage.store import local_path
@@ -163,14 +163,11 @@ def _stored_schema(found: pa.Schema, told: dict[str, str], geometry_types: list[
     at = found.get_field_index("bbox")
     if not pa.types.is_struct(found.field(at).type):
         found = found.set(at, pa.field("bbox", BBOX))
-    geometry: dict[str, Any] = {"encoding": "WKB", "geometry_types": geometry_types}
-    geometry["covering"] = {"bbox": {field.name: ["bbox", field.name] for field in BBOX}}
-    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geometry}}
     added = {
         **told,
         "created": dt.datetime.now().isoformat(),  # noqa: DTZ005 -- local, as rasteret's
         "rasteret_collection_version": "1",
-        "geo": json.dumps(geo, sort_keys=True, separators=(",", ":")),
+        "geo": geo_metadata(geometry_types),
     }
     both = {key.encode(): value.encode() for key, value in added.items()} | (found.metadata or {})
     return with_geoarrow(found).with_metadata(both)

@@ -9,7 +9,8 @@ from rasteret_beam.errors import CrsError, MalformedTiffError, RecordError, Unsu
 from rasteret_beam.grid import crs
 from rasteret_beam.indexing.footprint import Extent
 from rasteret_beam.storage.files import HEADER_BYTES, BeyondHeadError, HeadFile, RangeFile
-from rasteret_beam.tiff.header import Calibration, parse_nodata, read_header
+from rasteret_beam.tiff.gdal_metadata import Calibration, parse_nodata
+from rasteret_beam.tiff.header import read_header
 from rasteret_beam.tiff.tags import PlanarConfiguration
 
 if TYPE_CHECKING:

@@ -144,12 +144,16 @@ def geoarrow_metadata() -> dict[bytes, bytes]:
     return {b"ARROW:extension:name": b"geoarrow.wkb", b"ARROW:extension:metadata": extension}
 
 
-def geo_metadata() -> str:
-    """Gives the file metadata of GeoParquet 1.1, with the bbox column as covering."""
+def geo_metadata(geometry_types: Sequence[str] = ("MultiPolygon", "Polygon")) -> str:
+    """Gives the file metadata of GeoParquet 1.1, with the bbox column as covering.
+
+    Args:
+        geometry_types: What footprints are, as the specification spells it.
+    """
     sides = ("xmin", "ymin", "xmax", "ymax")
     column = {
         "encoding": "WKB",
-        "geometry_types": ["MultiPolygon", "Polygon"],
+        "geometry_types": list(geometry_types),
         "crs": crs.to_projjson("OGC:CRS84"),
         "covering": {"bbox": {side: ["bbox", side] for side in sides}},
     }

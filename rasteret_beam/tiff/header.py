@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import html
 import math
-import re
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from pyproj.exceptions import ProjError
 
 from rasteret_beam.errors import MalformedTiffError, UnsupportedTiffError
 from rasteret_beam.tiff.compression import BYTE_DECODERS, PIXEL_DECODERS, PREDICTABLE
+from rasteret_beam.tiff.gdal_metadata import (
+    Calibration,
+    calibrations_of,
+    nodata_item,
+    parse_nodata,
+)
 from rasteret_beam.tiff.geokeys import GeoKeys, crs_text, parse_geokeys
 from rasteret_beam.tiff.ifd import read_directory, read_values
 from rasteret_beam.tiff.tags import (
@@ -49,10 +53,6 @@ _MAX_BITS = 64
 _TIEPOINT_NUMBERS = 6
 _MATRIX_NUMBERS = 16
 _ALIGNED_RTOL = 1e-8
-_GDAL_NODATA_ITEM = re.compile(r'<Item name="NODATA_VALUES?"[^>]*>\s*([^\s<]+)')
-_GDAL_CALIBRATION_ITEM = re.compile(
-    r'<Item name="[^"]*" sample="(\d+)" role="(scale|offset|unittype)"[^>]*>([^<]*)<',
-)
 
 
 @runtime_checkable
@@ -61,20 +61,6 @@ class Prefetching(Protocol):
 
     def prefetch(self, spans: Sequence[tuple[int, int]]) -> None:
         """Reads (offset, length) spans, in bytes, together."""
-
-
-class Calibration(NamedTuple):
-    """What GDAL's metadata says of one sample: value = stored * scale + offset, in unit.
-
-    Attributes:
-        scale: Factor, or None.
-        offset: Summand, or None.
-        unit: Unit of the value, or None.
-    """
-
-    scale: float | None = None
-    offset: float | None = None
-    unit: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -197,7 +183,7 @@ class _Reader:
             tile_byte_counts=self._table(Tag.TILE_BYTE_COUNTS),
             jpeg_tables=self._jpeg_tables(),
             nodata_text=self._nodata_text(),
-            calibrations=self._calibrations(),
+            calibrations=calibrations_of(str(self._tags.get(Tag.GDAL_METADATA, ""))),
             scale=scale,
             origin=origin,
             pixel_scale=self._floats(Tag.MODEL_PIXEL_SCALE),
@@ -382,49 +368,8 @@ class _Reader:
         value = self._tags.get(Tag.GDAL_NODATA)
         text = str(value).strip().strip("\0 ") if value is not None else None
         if text is None:
-            found = _GDAL_NODATA_ITEM.search(str(self._tags.get(Tag.GDAL_METADATA, "")))
-            text = found.group(1) if found else None
+            text = nodata_item(str(self._tags.get(Tag.GDAL_METADATA, "")))
         return text if text is not None and parse_nodata(text) is not None else None
-
-
-    def _calibrations(self) -> dict[int, Calibration]:
-        """GDAL's items of the roles scale, offset and unittype; what is no number is none."""
-        found: dict[int, Calibration] = {}
-        text = str(self._tags.get(Tag.GDAL_METADATA, ""))
-        for sample, role, value in _GDAL_CALIBRATION_ITEM.findall(text):
-            before = found.get(int(sample), Calibration())
-            if role == "unittype":
-                found[int(sample)] = before._replace(unit=html.unescape(value).strip() or None)
-            elif _is_number(value):
-                number = float(value)
-                at = {"scale": (number, before.offset), "offset": (before.scale, number)}[role]
-                found[int(sample)] = Calibration(*at, before.unit)
-        return found
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return bool(np.isfinite(float(text)))
-    except ValueError:
-        return False
-
-
-def parse_nodata(text: str | None) -> float | None:
-    """Gives the number a nodata text spells: an exact int where it is one, else a float.
-
-    >>> parse_nodata("-9223372036854775807"), parse_nodata("nan"), parse_nodata("n/a")
-    (-9223372036854775807, nan, None)
-    """
-    if text is None:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _origin(tiepoints: Sequence[float], scale_x: float, scale_y: float) -> tuple[float, float]:

@@ -28,7 +28,8 @@ from shared_data import SHARED, requires_shared
 
 from rasteret_beam.elements import Geotransform
 from rasteret_beam.errors import MalformedTiffError, RasteretBeamError, UnsupportedTiffError
-from rasteret_beam.tiff.header import TiffHeader, parse_nodata, read_header
+from rasteret_beam.tiff.gdal_metadata import parse_nodata
+from rasteret_beam.tiff.header import TiffHeader, read_header
 from rasteret_beam.tiff.tags import Compression, Tag
 
 PIXELS = np.arange(40 * 48, dtype=np.uint16).reshape(1, 40, 48)

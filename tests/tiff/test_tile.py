@@ -16,7 +16,8 @@ from make_tiff import TiffOptions, encode_tile, make_tiff
 from rasteret_beam.elements import TileLayout
 from rasteret_beam.errors import DecodeError
 from rasteret_beam.tiff.compression import PREDICTABLE
-from rasteret_beam.tiff.header import parse_nodata, read_header
+from rasteret_beam.tiff.gdal_metadata import parse_nodata
+from rasteret_beam.tiff.header import read_header
 from rasteret_beam.tiff.tags import Compression
 from rasteret_beam.tiff.tile import decode_tile, sparse_tile
 
