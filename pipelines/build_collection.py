@@ -160,7 +160,7 @@ def _catalogued(options: BuildCollectionOptions, kind: str, known: Dataset) -> I
         )
     column_map = flags.pairs("--column_map", options.column_map, str) or known.column_map
     return RecordTable(
-        uri=options.table or str(known.record_table_uri),
+        table=options.table or str(known.record_table_uri),
         reading=reading,
         column_map=column_map,
         href_column=options.href_column or known.href_column,

@@ -43,6 +43,10 @@ class CollectionError(RasteretBeamError, ValueError):
     code = "INVALID_COLLECTION"
 
 
+class CollectionNotFoundError(CollectionError, FileNotFoundError):
+    """There is no collection, or no Parquet file, at an address."""
+
+
 class BandNotFoundError(CollectionError):
     """A requested band exists in no record of the collection."""
 

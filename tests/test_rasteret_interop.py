@@ -93,7 +93,7 @@ def folder(tmp_path_factory):
     visual = StacReading(band_map=dict.fromkeys(BANDS, "visual"), band_index_map=BANDS)
     sources = {
         "ours_table": RecordTable(
-            uri=str(folder / "table.parquet"), column_map={"fid": "id"}, href_column="path",
+            table=str(folder / "table.parquet"), column_map={"fid": "id"}, href_column="path",
             reading=reading,
         ),
         "ours_stac": StacFiles(inputs=str(folder / "catalog.json"), reading=visual),

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from rasteret_beam.errors import CollectionError, FetchError
+from rasteret_beam.errors import CollectionError, CollectionNotFoundError, FetchError
 from rasteret_beam.storage import redact
 from rasteret_beam.storage.files import arrow_filesystem
 from rasteret_beam.storage.store import local_path
@@ -50,19 +50,19 @@ def find_files(store: Store, uri: str) -> list[Fragment]:
         The files, without a data source.
 
     Raises:
-        CollectionError: There is none.
+        CollectionNotFoundError: There is none.
     """
     path = local_path(uri)
     if path is not None and not path.exists():
         msg = f"Parquet not found at {uri}"
-        raise CollectionError(msg)
+        raise CollectionNotFoundError(msg)
     is_folder = path.is_dir() if path is not None else store.info(uri) is None
     uris = [uri]
     if is_folder:
         uris = [found for found in store.list_files(uri) if _is_data_file(uri, found)]
     if not uris:
         msg = f"Parquet not found at {redact(uri)}: no *.parquet file below it"
-        raise CollectionError(msg)
+        raise CollectionNotFoundError(msg)
     keys = [_folder_keys(uri, found) for found in uris] if is_folder else [{}]
     numbers = {name for name in {n for k in keys for n in k} if _all_numbers(name, keys)}
     return [

@@ -13,7 +13,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from rasteret_beam.companion.arrow_schema import with_geoarrow
-from rasteret_beam.companion.parts import PartWriter
+from rasteret_beam.companion.part_writer import PartWriter
 from rasteret_beam.errors import CollectionError, OptionError
 from rasteret_beam.indexing.parts import geo_metadata
 from rasteret_beam.schema import BBOX, REQUIRED_COLUMNS

@@ -12,7 +12,7 @@ from rasteret_beam.collection.boxes import overlaps_any
 from rasteret_beam.collection.columns import TABLES, columns_of
 from rasteret_beam.collection.filters import Filters
 from rasteret_beam.collection.fragments import find_files, open_fragment
-from rasteret_beam.errors import CollectionError, FetchError, RecordError
+from rasteret_beam.errors import CollectionNotFoundError, FetchError, RecordError
 from rasteret_beam.grid.geotransform import from_coefficients
 from rasteret_beam.indexing.footprint import Extent
 from rasteret_beam.indexing.headers import BY_CATALOGUE, BandStructs, Head, IndexedFile, read_head
@@ -36,7 +36,7 @@ def list_earlier(store: Store, uri: str) -> list[Fragment]:
     """Lists the files of an earlier collection; none where there is no collection yet."""
     try:
         return find_files(store, uri)
-    except CollectionError:
+    except CollectionNotFoundError:
         return []
 
 

@@ -49,7 +49,8 @@ class RecordTable:
     ``column_map``; ``assets`` may be made of ``href_column``. Further columns are kept.
 
     Attributes:
-        uri: A Parquet file, or a folder of them (hive-partitioned or plain).
+        table: A Parquet file, a folder of them (hive-partitioned or plain), or an Arrow
+            table.
         column_map: Column of the table -> name here. The column stays under its own
             name too; a name that the table has already is left as it is.
         href_column: Column of addresses, where there is no ``assets`` column. The
@@ -63,7 +64,7 @@ class RecordTable:
         OptionError: The condition cannot be read.
     """
 
-    uri: str
+    table: str | pa.Table
     column_map: Mapping[str, str] = dataclasses.field(default_factory=dict)
     href_column: str | None = None
     reading: StacReading = dataclasses.field(default_factory=StacReading)
@@ -74,20 +75,35 @@ class RecordTable:
         if isinstance(self.where, str):
             parse_where(self.where)
 
-    def parts(self, store: Store) -> Iterator[Fragment]:
-        """Lists the table's files.
+    def parts(self, store: Store) -> Iterator[Fragment | bytes]:
+        """Lists the table's files; or cuts it, as Arrow IPC streams.
 
         Raises:
-            CollectionError: There is none.
+            CollectionError: There is no file.
         """
-        yield from find_files(store, self.uri)
+        if isinstance(self.table, str):
+            yield from find_files(store, self.table)
+            return
+        for batch in self.table.to_batches(_BATCH_ROWS):
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, batch.schema) as stream:
+                stream.write_batch(batch)
+            yield sink.getvalue().to_pybytes()
 
-    def read(self, store: Store, part: Fragment) -> Iterator[ItemBatch]:
-        """Reads the items of one file.
+    def read(self, store: Store, part: Fragment | bytes) -> Iterator[ItemBatch]:
+        """Reads the items of one part.
 
         Raises:
             CollectionError: It is not Parquet, or lacks a column.
         """
+        if isinstance(part, bytes):
+            rows = _plain(pa.ipc.open_stream(part).read_all())
+            condition = self._condition(rows.schema)
+            yield self.batch(rows if condition is None else rows.filter(condition))
+        else:
+            yield from self._read_file(store, part)
+
+    def _read_file(self, store: Store, part: Fragment) -> Iterator[ItemBatch]:
         dataset = open_fragment(store, part)
         plain = pa.schema([field.with_type(plain_view(field.type)) for field in dataset.schema])
         condition = self._condition(plain)

@@ -61,7 +61,7 @@ def through_a_table(cog, column):
         "id": [str(n) for n in range(n_rows)], "datetime": pa.nulls(n_rows),
         "assets": [{"B1": href}] * n_rows, "p": column,
     })  # fmt: skip
-    batch = RecordTable(uri="t").batch(rows)
+    batch = RecordTable(table="t").batch(rows)
     assert batch.dead_letters == []
     return written_items(cog, batch.items, batch.columns)
 

@@ -34,7 +34,7 @@ def table(*drop, **columns):
 
 
 def batch(rows, **options):
-    return RecordTable(uri="t", **options).batch(rows)
+    return RecordTable(table="t", **options).batch(rows)
 
 
 def items(rows, **options):
@@ -61,7 +61,7 @@ def write(path, rows):
 
 def read(uri, **options):
     """Ids through the scan of a file or folder."""
-    found, letters = items_of(RecordTable(uri=str(uri), **options), STORE)
+    found, letters = items_of(RecordTable(table=str(uri), **options), STORE)
     assert letters == []
     return [item.id for item in found]
 
@@ -277,7 +277,7 @@ def test_stacs_own_assets_are_told_apart_by_their_types():
     column = [{"lai": tiff, "thumb": {"href": "t.png", "type": "image/png", "roles": None}}]
     rows = table(assets=column, bbox=[{"xmin": 0.0, "ymin": 0.0, "xmax": 1.0, "ymax": 1.0}],
                  **{"proj:code": ["EPSG:32633"], "type": ["Feature"]})  # fmt: skip
-    (item,) = RecordTable(uri="t").batch(rows, "s3://b/t/items.parquet").items
+    (item,) = RecordTable(table="t").batch(rows, "s3://b/t/items.parquet").items
     assert {band: asset.href for band, asset in item.assets.items()} == {"lai": "s3://b/t/a.tif"}
     assert (item.crs, item.properties) == ("EPSG:32633", {})
 
@@ -321,7 +321,7 @@ def test_a_row_without_an_address_is_a_dead_letter_and_the_others_stay():
 def test_relative_addresses_are_relative_to_the_table():
     in_assets = table(assets=[{"B1": "a.tif"}])
     in_a_column = table("assets", path=["a.tif"])
-    source = RecordTable(uri="t", href_column="path")
+    source = RecordTable(table="t", href_column="path")
     found = [source.batch(rows, "s3://b/t/x.parquet").items[0] for rows in (in_assets, in_a_column)]
     assert found[0].assets["B1"].href == found[1].assets[EVERY_SAMPLE].href == "s3://b/t/a.tif"
 
@@ -389,7 +389,7 @@ def test_a_condition_and_a_bbox_both_count(tmp_path):
 
 def test_a_condition_that_is_none_is_refused_at_once():
     with pytest.raises(OptionError, match="no condition"):
-        RecordTable(uri="t", where="x <")
+        RecordTable(table="t", where="x <")
 
 
 def test_a_condition_on_a_column_that_is_not_there_is_refused(tmp_path):
@@ -421,7 +421,7 @@ def test_a_folder_gives_the_rows_of_its_files(tmp_path):
 
 def test_hive_folders_give_columns(tmp_path):
     write(tmp_path / "year=2024" / "platform=s2a" / "x.parquet", table())
-    found, _ = items_of(RecordTable(uri=str(tmp_path), where="platform == 's2a'"), STORE)
+    found, _ = items_of(RecordTable(table=str(tmp_path), where="platform == 's2a'"), STORE)
     assert [item.properties for item in found] == [{"platform": "s2a"}]
     assert read(tmp_path, where="year == 2023") == []
 
@@ -445,5 +445,5 @@ def test_two_columns_of_one_name_are_refused():
 
 
 def test_a_source_travels():
-    source = RecordTable(uri="t", column_map={"fid": "id"}, where="x == 1")
+    source = RecordTable(table="t", column_map={"fid": "id"}, where="x == 1")
     assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301

@@ -178,7 +178,7 @@ def test_columns_of_a_table_keep_their_types(server, tmp_path):
     })  # fmt: skip
     pq.write_table(table, tmp_path / "table.parquet")
     source = RecordTable(
-        uri=str(tmp_path / "table.parquet"),
+        table=str(tmp_path / "table.parquet"),
         href_column="href",
         reading=StacReading(band_index_map={"red": 0, "nir": 1}),
     )
@@ -187,6 +187,20 @@ def test_columns_of_a_table_keep_their_types(server, tmp_path):
     kinds = {name: found.field(name).type for name in ("quality", "score", "tags")}
     assert kinds == {"quality": pa.int8(), "score": pa.float32(), "tags": pa.list_(pa.string())}
     assert rows(tmp_path / "c")["one"]["href"] == server.uri("a_20240501.tif")
+
+
+def test_an_arrow_table_is_a_source_as_it_is(server, tmp_path):
+    table = pa.table({
+        "id": ["one", "two"],
+        "datetime": pa.array([MAY, MAY], pa.timestamp("us")),
+        "href": [server.uri("a_20240501.tif"), server.uri("b_20240602.tif")],
+    })  # fmt: skip
+    source = RecordTable(
+        table=table, href_column="href", where="id == 'two'",
+        reading=StacReading(band_index_map={"red": 0}),
+    )
+    build(source, tmp_path / "c")
+    assert list(rows(tmp_path / "c")) == ["two"]
 
 
 def test_an_item_given_twice_is_written_once(server, tmp_path):
