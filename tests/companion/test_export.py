@@ -10,7 +10,7 @@ import pytest
 import shapely
 from scenes import Scene, grid_points, make_collection, ramp, run
 
-from rasteret_beam.companion import Collection, parts
+from rasteret_beam.companion import Collection, part_writer
 from rasteret_beam.errors import CollectionError, OptionError
 
 WHEN = [dt.datetime(2023, 12, 31, 23), dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 9), None]  # noqa: DTZ001 -- UTC
@@ -192,7 +192,7 @@ def test_a_list_that_is_no_bbox_is_refused(collection, tmp_path):
 
 
 def test_row_groups_are_bounded_in_rows(collection, tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "ROW_GROUP_ROWS", 700)
+    monkeypatch.setattr(part_writer, "ROW_GROUP_ROWS", 700)
     repeated(collection, 500).export(tmp_path / "out", partition_by=())
     found = pq.ParquetFile(tmp_path / "out" / "part-0.parquet").metadata
     sizes = [found.row_group(n).num_rows for n in range(found.num_row_groups)]
@@ -201,8 +201,8 @@ def test_row_groups_are_bounded_in_rows(collection, tmp_path, monkeypatch):
 
 
 def test_row_groups_are_bounded_in_bytes(collection, tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "ROW_GROUP_BYTES", 200_000)
-    monkeypatch.setattr(parts, "HELD_BYTES", 800_000)
+    monkeypatch.setattr(part_writer, "ROW_GROUP_BYTES", 200_000)
+    monkeypatch.setattr(part_writer, "HELD_BYTES", 800_000)
     made = repeated(collection, 1000)
     made.export(tmp_path / "out", partition_by=())
     found = pq.ParquetFile(tmp_path / "out" / "part-0.parquet").metadata
@@ -212,8 +212,8 @@ def test_row_groups_are_bounded_in_bytes(collection, tmp_path, monkeypatch):
 
 
 def test_rows_of_many_folders_do_not_pile_up(collection, tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "HELD_BYTES", 100_000)
-    monkeypatch.setattr(parts, "MAX_OPEN_FILES", 3)
+    monkeypatch.setattr(part_writer, "HELD_BYTES", 100_000)
+    monkeypatch.setattr(part_writer, "MAX_OPEN_FILES", 3)
     table = repeated(collection, 500).to_table()
     folders = pa.array(np.arange(2000) % 9)
     made = Collection.from_arrow(table.append_column("fold", folders))
