@@ -22,6 +22,7 @@ _FILE_BYTES = 128 * 1024 * 1024
 _FILE_ROWS = 200_000
 _CELL_ORDER = 5
 _SORT_ORDER = 10
+_CLOUD_COVER = "eo:cloud_cover"
 _UNDATED = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -116,7 +117,7 @@ class Sketch:
         every.declare(self.columns)
         if declared is not None:
             every.declare(declared)
-        fields = [(field.name, _stored_type(field.type)) for field in every.columns]
+        fields = [(field.name, _stored_type(field)) for field in every.columns]
         return Layout(
             tuple(sorted(self._bands, key=lambda b: (self._bands[b], _natural(b)))),
             pa.schema(fields),
@@ -219,8 +220,11 @@ def _cut(sizes: dict[tuple[str, int], tuple[int, int]]) -> dict[tuple[str, int],
     return shards
 
 
-def _stored_type(kind: pa.DataType) -> pa.DataType:
-    """What a property of only nulls is stored as; Parquet has no such type."""
+def _stored_type(field: pa.Field) -> pa.DataType:
+    """What a property is stored as: Parquet has no nulls alone, rasteret's clouds are doubles."""
+    kind = field.type
+    if field.name == _CLOUD_COVER and (pa.types.is_integer(kind) or pa.types.is_null(kind)):
+        return pa.float64()
     return pa.string() if pa.types.is_null(kind) else kind
 
 

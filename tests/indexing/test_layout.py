@@ -329,3 +329,9 @@ def test_places_off_the_earth_have_a_cell(lon, lat, order):
 
 def test_a_bbox_is_at_its_centre():
     assert cell_of((0.0, 0.0, 20.0, 10.0), 5) == hilbert_index(10.0, 5.0, 5)
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.null(), pa.float64()])
+def test_cloud_cover_is_a_double_as_rasterets(kind):
+    columns = layout_of([indexed(columns={"eo:cloud_cover": kind})]).columns
+    assert columns == pa.schema([("eo:cloud_cover", pa.float64())])
