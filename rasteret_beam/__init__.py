@@ -44,6 +44,7 @@ from rasteret_beam.transforms.fetch_tiles import FetchTiles
 from rasteret_beam.transforms.index_items import IndexItems
 from rasteret_beam.transforms.list_items import ListItems
 from rasteret_beam.transforms.plan_tiles import PlanTiles
+from rasteret_beam.transforms.plan_tiles_by_cell import PlanTilesByCell
 from rasteret_beam.transforms.read_collection import ReadCollection
 from rasteret_beam.transforms.read_points import ReadPoints
 from rasteret_beam.transforms.rows import BatchPoints, ToRows
@@ -74,6 +75,7 @@ __all__ = [
     "ListItems",
     "OptionError",
     "PlanTiles",
+    "PlanTilesByCell",
     "PointBatch",
     "PointColumns",
     "PointsError",

@@ -8,7 +8,9 @@ IPC streams: pickling a slice would drag its whole parent along.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import pickle
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -180,6 +182,17 @@ class Record:
     missing: tuple[tuple[str, str], ...] = ()
 
 
+class Batch:
+    """What PCollections carry many rows of. Pickles itself; its coder asks for its size."""
+
+    __slots__ = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its arrays, in bytes."""
+        raise NotImplementedError
+
+
 def _pack(batch: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
@@ -193,7 +206,7 @@ def _unpack(data: bytes) -> pa.RecordBatch:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class PointBatch:
+class PointBatch(Batch):
     """Some tens of thousands of points.
 
     Attributes:
@@ -207,6 +220,11 @@ class PointBatch:
     points: pa.RecordBatch
     crs: str | None
     event_time_us: np.ndarray | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the points, in bytes."""
+        return int(self.points.nbytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the points as an IPC stream."""
@@ -237,20 +255,17 @@ class TileBlockKey(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Visit:
-    """The tiles of one asset that the points of a ``TilePoints`` need.
+class Source:
+    """One file of a record, and the bands to sample from its tiles.
 
     Attributes:
-        record: The asset's record.
+        record: The file's record.
         href: Where the file is.
         plane: The band index where samples are planar; 0 where they are chunky.
         layout: How its tiles are stored.
         bands: Names of the bands to sample.
         samples: For each band, the index of its sample inside a decoded tile.
-        tile_ids: int64, shape (n_tiles,), row-major tile numbers, ascending.
-        tile_offsets: int64, shape (n_tiles,), bytes.
-        tile_byte_counts: int64, shape (n_tiles,), bytes.
-        members: int32, shape (n_members,): which points this asset serves; None for all.
+        stored: Equal for sources whose tiles are the same stored bytes.
     """
 
     record: RecordInfo
@@ -259,10 +274,36 @@ class Visit:
     layout: TileLayout
     bands: tuple[str, ...]
     samples: tuple[int, ...]
-    tile_ids: np.ndarray
-    tile_offsets: np.ndarray
-    tile_byte_counts: np.ndarray
-    members: np.ndarray | None
+    stored: tuple[object, ...]
+
+
+class Sources:
+    """What to sample for points that share a pixel grid.
+
+    Pickled once however many messages carry it, and unpickled once in each process.
+
+    Attributes:
+        grid: The pixel grid.
+        items: The files, each of this grid.
+    """
+
+    __slots__ = ("_packed", "grid", "items")
+
+    def __init__(self, grid: Grid, items: tuple[Source, ...], packed: bytes | None = None) -> None:
+        """Holds what both are."""
+        self.grid, self.items, self._packed = grid, items, packed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles as bytes that are made once."""
+        if self._packed is None:
+            self._packed = pickle.dumps((self.grid, self.items), pickle.HIGHEST_PROTOCOL)
+        return _sources, (self._packed,)
+
+
+@functools.lru_cache(maxsize=1024)
+def _sources(packed: bytes) -> Sources:
+    grid, items = pickle.loads(packed)  # noqa: S301 -- our own bytes
+    return Sources(grid, items, packed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -281,6 +322,11 @@ class PlannedPoints:
     crs: str | None
     event_time_us: np.ndarray | None
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the points and their columns, in bytes."""
+        return self.points.nbytes + (0 if self.columns is None else self.columns.nbytes)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the columns as an IPC stream."""
         columns = None if self.columns is None else _pack(self.columns)
@@ -295,41 +341,98 @@ def _planned_points(
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class TilePoints:
-    """The points of one batch that need one block, and the byte ranges they need.
+class TilePoints(Batch):
+    """The points of one batch that need one block, and the byte ranges of its tiles.
+
+    Attributes:
+        sources: What to sample for them.
+        planned: The points.
+        radius: How many pixels around a point's own are needed.
+        members: For each source, int32, shape (n_members,): which points it serves;
+            None for all.
+        tile_ids: int64, shape (n_tiles,), row-major numbers of the tiles that the points
+            need, ascending.
+        tile_offsets: int64, shape (n_sources, n_tiles), bytes from the file's start.
+        tile_byte_counts: int64, shape (n_sources, n_tiles); 0 marks a sparse tile, -1 one
+            that the file's table does not reach.
+    """
+
+    sources: Sources
+    planned: PlannedPoints
+    radius: int
+    members: tuple[np.ndarray | None, ...]
+    tile_ids: np.ndarray
+    tile_offsets: np.ndarray
+    tile_byte_counts: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the points and byte ranges, in bytes."""
+        return self.planned.nbytes + self.tile_offsets.nbytes + self.tile_byte_counts.nbytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class BlockPoints:
+    """Points of one block, from one or many ``TilePoints``, in the order of their tiles.
 
     Attributes:
         grid: The block's pixel grid.
-        planned: The points.
-        visits: What to read for them.
+        planned: The points, ordered by tile and row.
+        tile: int64, shape (n_points,), ascending: the tile of each point's own pixel; it
+            may lie in another block where only the point's surroundings lie in this one.
+        row: int64, shape (n_points,): row of the point's own pixel in the image.
+        col: int64, shape (n_points,): its column.
+        radius: How many pixels around a point's own are needed.
     """
 
     grid: Grid
     planned: PlannedPoints
-    visits: tuple[Visit, ...]
+    tile: np.ndarray
+    row: np.ndarray
+    col: np.ndarray
+    radius: int
+
+
+class DecodedTile(NamedTuple):
+    """Pixels of one tile, or of those of its rows that were wanted.
+
+    Attributes:
+        pixels: The file's dtype in native byte order, shape (sample, row, col).
+        rows: int64, shape (n_rows,), ascending: which of the tile's rows ``pixels``
+            holds; None for all of them.
+    """
+
+    pixels: np.ndarray
+    rows: np.ndarray | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class TileBatch:
-    """Decoded tiles of one asset in one block, with the points that need them.
+class TileBatch(Batch):
+    """Decoded tiles of one file in one block, with the points that need them.
 
     Lives inside a fused stage; it can cross a coder, but should not be shuffled.
 
     Attributes:
         key: The block.
-        grid: Its pixel grid.
-        planned: The points; those outside these tiles are left to other batches.
-        visit: The asset that was read.
-        tiles: By tile number, an array of shape (sample, row, col).
+        points: The points; those outside these tiles are left to other batches.
+        source: The file that was read.
+        members: int64, shape (n_members,), ascending: which points the file serves; None
+            for all.
+        tiles: By tile number, its pixels.
         failed: By tile number, the error code of a tile that could not be read.
     """
 
     key: TileBlockKey
-    grid: Grid
-    planned: PlannedPoints
-    visit: Visit
-    tiles: dict[int, np.ndarray]
+    points: BlockPoints
+    source: Source
+    members: np.ndarray | None
+    tiles: dict[int, DecodedTile]
     failed: dict[int, str]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the pixels and points, in bytes."""
+        return self.points.planned.nbytes + sum(t.pixels.nbytes for t in self.tiles.values())
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -361,7 +464,7 @@ class PixelWindows:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class SampleBatch:
+class SampleBatch(Batch):
     """Sample rows, and what ``FallbackRing`` needs to finish them.
 
     Attributes:
@@ -376,6 +479,11 @@ class SampleBatch:
     crs: str | None
     event_time_us: np.ndarray | None = None
     windows: tuple[PixelWindows, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the rows and windows, in bytes."""
+        return int(self.samples.nbytes) + sum(w.values.nbytes for w in self.windows)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the samples as an IPC stream."""

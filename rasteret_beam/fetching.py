@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import functools
 import json
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rasteret_beam.elements import DeadLetter, TileBatch
+from rasteret_beam.elements import DeadLetter, DecodedTile, TileBatch
 from rasteret_beam.errors import DecodeError, FetchError, OptionError, RasteretBeamError
+from rasteret_beam.merging import wanted_rows
 from rasteret_beam.storage import redact
 from rasteret_beam.storage.ranges import ByteRange
-from rasteret_beam.tiff.tile import decode_tile, sparse_tile
+from rasteret_beam.tiff.tile import decode_rows, sparse_tile, stored_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from rasteret_beam.elements import TileBlockKey, TileLayout, TilePoints, Visit
+    from rasteret_beam.elements import BlockPoints, Source, TileBlockKey, TileLayout
+    from rasteret_beam.merging import Merged, Visit
     from rasteret_beam.storage import Store
 
 STAGE = "FetchTiles"
@@ -31,37 +35,41 @@ _MAGIC_BYTES = 4
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}
 
 
-class StoredTile(NamedTuple):
-    """Where one tile's bytes are.
+class WantedTile(NamedTuple):
+    """One stored tile, and what of it is wanted.
 
     Attributes:
         number: Row-major tile number.
         offset: First byte.
         length: Number of bytes; 0 where the tile is sparse.
+        rows: int64, ascending: the rows that are wanted.
     """
 
     number: int
     offset: int
     length: int
+    rows: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class TileJob:
-    """Tiles of one asset to read and decode together.
+    """Tiles of one file to read and decode together.
 
     Attributes:
-        visit: The asset; of its points only what messages name is of interest.
+        source: The file.
         tiles: What to read, by tile number.
+        visits: The points that need the file.
     """
 
-    visit: Visit
-    tiles: tuple[StoredTile, ...]
+    source: Source
+    tiles: tuple[WantedTile, ...]
+    visits: tuple[tuple[BlockPoints, Visit], ...]
 
     @property
     def decoded_bytes(self) -> int:
         """Memory the decoded tiles take, sparse ones none."""
         stored = sum(1 for tile in self.tiles if tile.length)
-        return stored * self.visit.layout.decoded_bytes
+        return stored * self.source.layout.decoded_bytes
 
 
 class JobCounts(NamedTuple):
@@ -85,50 +93,60 @@ class JobResult:
     """What became of a job.
 
     Attributes:
-        tiles: By tile number, an array of shape (sample, row, col).
+        tiles: By tile number, its pixels.
         errors: By tile number, why it could not be read.
         counts: For the counters.
     """
 
-    tiles: dict[int, np.ndarray]
+    tiles: dict[int, DecodedTile]
     errors: dict[int, RasteretBeamError]
     counts: JobCounts
 
 
-def plan_jobs(messages: Sequence[TilePoints]) -> list[TileJob]:
+def plan_jobs(merged: Sequence[Merged]) -> list[TileJob]:
     """Finds the tiles that the points of one block need, each once.
 
     Args:
-        messages: The block's points, from every batch.
+        merged: The block's points.
 
     Returns:
-        Jobs of at most ``BATCH_BYTES`` decoded (one tile at least), asset by asset.
+        Jobs of at most ``BATCH_BYTES`` decoded (one tile at least), file by file.
     """
-    wanted: dict[tuple[object, ...], tuple[Visit, dict[int, StoredTile]]] = {}
-    for message in messages:
-        for visit in message.visits:
-            _, tiles = wanted.setdefault(_stored_in(visit), (visit, {}))
+    wanted: dict[object, dict[int, WantedTile]] = {}
+    visited: dict[object, list[tuple[BlockPoints, Visit]]] = {}
+    for points, visits in merged:
+        of_all: dict[int, np.ndarray] | None = None
+        for visit in visits:
+            if visit.members is None:
+                of_all = of_all or wanted_rows(points, None, visit.tile_ids)
+                needed = of_all
+            else:
+                needed = wanted_rows(points, visit.members, visit.tile_ids)
+            visited.setdefault(visit.source.stored, []).append((points, visit))
+            tiles = wanted.setdefault(visit.source.stored, {})
             for number, offset, length in zip(
                 visit.tile_ids.tolist(),
                 visit.tile_offsets.tolist(),
                 visit.tile_byte_counts.tolist(),
                 strict=True,
             ):
-                tiles[number] = StoredTile(number, offset, length)
+                rows = needed.get(number)
+                if rows is None:
+                    continue
+                if number in tiles and tiles[number].rows is not rows:
+                    rows = np.union1d(tiles[number].rows, rows)
+                tiles[number] = WantedTile(number, offset, length, rows)
     jobs: list[TileJob] = []
-    for visit, tiles in wanted.values():
-        per_job = max(BATCH_BYTES // visit.layout.decoded_bytes, 1)
-        ordered = sorted(tiles.values())
+    for stored, tiles in wanted.items():
+        who = tuple(visited[stored])
+        source = who[0][1].source
+        per_job = max(BATCH_BYTES // source.layout.decoded_bytes, 1)
+        ordered = [tiles[number] for number in sorted(tiles)]
         jobs.extend(
-            TileJob(visit, tuple(ordered[start : start + per_job]))
+            TileJob(source, tuple(ordered[start : start + per_job]), who)
             for start in range(0, len(ordered), per_job)
         )
     return jobs
-
-
-def _stored_in(visit: Visit) -> tuple[object, ...]:
-    """What visits have in common when their tiles are the same stored bytes."""
-    return visit.record.ordinal, visit.href, visit.plane, visit.layout
 
 
 def run_job(job: TileJob, store: Store) -> JobResult:
@@ -141,63 +159,98 @@ def run_job(job: TileJob, store: Store) -> JobResult:
     Returns:
         The tiles, and the errors of those that could not be had.
     """
-    visit = job.visit
-    tiles: dict[int, np.ndarray] = {}
+    source = job.source
+    tiles: dict[int, DecodedTile] = {}
     errors: dict[int, RasteretBeamError] = {}
-    stored: list[StoredTile] = []
+    stored: list[_StoredTile] = []
     for tile in job.tiles:
         if tile.length == 0:
-            tiles[tile.number] = sparse_tile(visit.layout)
-        elif (fault := _implausible(tile, visit.layout)) is not None:
+            tiles[tile.number] = DecodedTile(sparse_tile(source.layout), None)
+        elif (fault := _implausible(tile, source.layout)) is not None:
             errors[tile.number] = fault
         else:
-            stored.append(tile)
-    n_sparse, n_bytes = len(tiles), 0
-    for tile, data in zip(stored, _read(visit, stored, store), strict=True):
-        try:
-            if isinstance(data, FetchError):
-                raise data
-            n_bytes += len(data)
-            tiles[tile.number] = decode_tile(data, _with_byte_order(visit, store))
-        except (FetchError, DecodeError) as error:
-            errors[tile.number] = error
+            rows = stored_rows(source.layout, tile.length, tile.rows)
+            stored.append(_StoredTile(tile, rows))
+    n_sparse = len(tiles)
+    read = _read(source, stored, store)
+    decoding = _decoders().submit(_decode, source, stored, read, store)
+    for (tile, _), found in zip(stored, decoding.result(), strict=True):
+        if isinstance(found, DecodedTile):
+            tiles[tile.number] = found
+        else:
+            errors[tile.number] = found
+    n_bytes = sum(len(data) for data in read if not isinstance(data, FetchError))
     counts = JobCounts(len(tiles) - n_sparse, n_sparse, len(errors), n_bytes)
     return JobResult(tiles, errors, counts)
 
 
-def tile_batches(
-    key: TileBlockKey, messages: Iterable[TilePoints], job: TileJob, result: JobResult,
-) -> Iterator[TileBatch]:
-    """Pairs a job's tiles with the points of every message that need them."""
+@functools.lru_cache(maxsize=1)
+def _decoders() -> concurrent.futures.ThreadPoolExecutor:
+    """The process's threads that decode, one a core; many more wait for bytes.
+
+    Threads that decode by turns would push each other's tiles out of the caches, and each
+    has memory of its own that the system must clear first.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)), "decode-tiles")
+    return concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "decode-tiles")
+
+
+class _StoredTile(NamedTuple):
+    """A tile that has bytes; and (skip, length) of those to read where not all are needed."""
+
+    tile: WantedTile
+    part: tuple[int, int] | None
+
+    @property
+    def span(self) -> ByteRange:
+        """What to read."""
+        skip, length = self.part or (0, self.tile.length)
+        return ByteRange(self.tile.offset + skip, length)
+
+
+def _decode(
+    source: Source,
+    stored: Sequence[_StoredTile],
+    read: Sequence[memoryview | FetchError],
+    store: Store,
+) -> list[DecodedTile | RasteretBeamError]:
+    found: list[DecodedTile | RasteretBeamError] = []
+    for (tile, part), data in zip(stored, read, strict=True):
+        if isinstance(data, FetchError):
+            found.append(data)
+            continue
+        try:
+            layout, skip = _with_byte_order(source, store), None if part is None else part[0]
+            found.append(decode_rows(data, layout, tile.rows, skip))
+        except (FetchError, DecodeError) as error:
+            found.append(error)
+    return found
+
+
+def tile_batches(key: TileBlockKey, job: TileJob, result: JobResult) -> Iterator[TileBatch]:
+    """Pairs a job's tiles with the points that need them."""
     failed = {number: error.code for number, error in result.errors.items()}
-    stored_in = _stored_in(job.visit)
-    for message in messages:
-        for visit in message.visits:
-            if _stored_in(visit) != stored_in:
-                continue
-            mine = set(visit.tile_ids.tolist())
-            tiles = {n: tile for n, tile in result.tiles.items() if n in mine}
-            broken = {n: code for n, code in failed.items() if n in mine}
-            if tiles or broken:
-                yield TileBatch(key, message.grid, message.planned, visit, tiles, broken)
+    for points, visit in job.visits:
+        yield TileBatch(key, points, visit.source, visit.members, result.tiles, failed)
 
 
 def dead_letters(job: TileJob, result: JobResult) -> Iterator[DeadLetter]:
     """Names the tiles of a job that could not be read."""
     stored = {tile.number: tile for tile in job.tiles}
     for number, error in result.errors.items():
-        tile, visit = stored[number], job.visit
+        tile, source = stored[number], job.source
         element = {
-            "record_id": visit.record.record_id,
-            "href": redact(visit.href),
-            "bands": list(visit.bands),
+            "record_id": source.record.record_id,
+            "href": redact(source.href),
+            "bands": list(source.bands),
             "tile": number,
             "offset": tile.offset,
             "byte_count": tile.length,
         }
         yield DeadLetter(
             json.dumps(element),
-            f"{redact(visit.href)}: tile {number} of record {visit.record.record_id!r}: {error}",
+            f"{redact(source.href)}: tile {number} of record {source.record.record_id!r}: {error}",
             "",
             STAGE,
             error.code,
@@ -205,17 +258,17 @@ def dead_letters(job: TileJob, result: JobResult) -> Iterator[DeadLetter]:
 
 
 def _read(
-    visit: Visit, stored: list[StoredTile], store: Store,
-) -> Sequence[bytes | FetchError]:
-    ranges = [ByteRange(tile.offset, tile.length) for tile in stored]
+    source: Source, stored: Sequence[_StoredTile], store: Store,
+) -> Sequence[memoryview | FetchError]:
+    ranges = [tile.span for tile in stored]
     try:
-        return store.read_ranges(visit.href, ranges) if ranges else []
+        return store.read_ranges(source.href, ranges) if ranges else []
     except OptionError as error:
         # The address is of a scheme that is not read, or not permitted.
         return [FetchError(str(error))] * len(ranges)
 
 
-def _implausible(tile: StoredTile, layout: TileLayout) -> DecodeError | None:
+def _implausible(tile: WantedTile, layout: TileLayout) -> DecodeError | None:
     """A byte count far beyond the pixels is a lie, and must not be asked for."""
     if tile.length < 0:
         return DecodeError("the tile table ends before this tile")
@@ -228,12 +281,12 @@ def _implausible(tile: StoredTile, layout: TileLayout) -> DecodeError | None:
     )
 
 
-def _with_byte_order(visit: Visit, store: Store) -> TileLayout:
+def _with_byte_order(source: Source, store: Store) -> TileLayout:
     """The layout with a byte order: an index made by rasteret does not tell it."""
-    layout = visit.layout
+    layout = source.layout
     if layout.byte_order is not None or np.dtype(layout.dtype).itemsize == 1:
         return layout
-    return dataclasses.replace(layout, byte_order=_byte_order(store, visit.href))
+    return dataclasses.replace(layout, byte_order=_byte_order(store, source.href))
 
 
 @functools.lru_cache(maxsize=65536)

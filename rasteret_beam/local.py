@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from rasteret_beam import collection, fetching, points, sampling, schema
+from rasteret_beam import collection, fetching, merging, points, sampling, schema
 from rasteret_beam.planning import PlanCounts, Planner
 
 if TYPE_CHECKING:
@@ -153,9 +153,9 @@ def _nearest(
 ) -> Iterable[SampleBatch]:
     with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_JOBS) as pool:
         for key, messages in blocks.items():
-            jobs = fetching.plan_jobs(messages)
+            jobs = fetching.plan_jobs(merging.merge(messages))
             results = pool.map(lambda job: fetching.run_job(job, store), jobs)
             for job, result in zip(jobs, results, strict=True):
                 letters.extend(fetching.dead_letters(job, result))
-                for batch in fetching.tile_batches(key, messages, job, result):
-                    yield sampling.sample_nearest(batch, options)
+                for batch in fetching.tile_batches(key, job, result):
+                    yield from sampling.sample_nearest(batch, options)

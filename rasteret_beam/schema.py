@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from rasteret_beam.grid import crs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rasteret_beam.elements import RecordInfo
+    from rasteret_beam.elements import PlannedPoints, RecordInfo
     from rasteret_beam.options import SampleOptions
 
 POINT_COLUMNS = ("point_index", "point_x", "point_y")
@@ -90,6 +91,7 @@ STATUS_CODES = {name: code for code, name in enumerate(STATUSES)}
 WITHOUT_STATUS = STATUS_CODES[Status.OK.value]
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
+_STATUS_NAMES = pa.array(STATUSES, pa.string())
 # Repeated text as dictionaries: a hundredth of the cost of plain strings to build.
 _DICTIONARIES = ("record_id", "collection", "band", "status")
 
@@ -216,10 +218,121 @@ def make_samples(  # noqa: PLR0913 -- one argument a column
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+class PointArrays(NamedTuple):
+    """What sample rows say of their points, made once for all records and bands.
+
+    Attributes:
+        schema: ``sample_schema`` of the rows.
+        columns: ``point_index``, ``point_x``, ``point_y``, ``point_crs``.
+        user_columns: The user's columns.
+    """
+
+    schema: pa.Schema
+    columns: tuple[pa.Array, ...]
+    user_columns: tuple[pa.Array, ...]
+
+    def take(self, rows: np.ndarray) -> PointArrays:
+        """Gives some of the points, by int64 indexes."""
+        at = pa.array(rows)
+        return PointArrays(
+            self.schema,
+            tuple(column.take(at) for column in self.columns),
+            tuple(column.take(at) for column in self.user_columns),
+        )
+
+
+def point_arrays(options: SampleOptions, planned: PlannedPoints) -> PointArrays:
+    """Gives the columns that sample rows share with their points."""
+    points, columns = planned.points, planned.columns
+    return PointArrays(
+        sample_schema(options, None if columns is None else columns.schema),
+        (
+            pa.array(points["point_index"]),
+            pa.array(points["x"]),
+            pa.array(points["y"]),
+            _constant(crs.epsg(planned.crs), len(points), pa.int32()),
+        ),
+        () if columns is None else tuple(columns.columns),
+    )
+
+
+def band_samples(  # noqa: PLR0913 -- one argument a column
+    options: SampleOptions,
+    points: PointArrays,
+    *,
+    record: RecordInfo,
+    band: str,
+    value: np.ndarray,
+    status_codes: np.ndarray | None,
+    neighbours: np.ndarray | None = None,
+) -> pa.RecordBatch:
+    """Builds sample rows of one band of one record; columns of the points are shared.
+
+    Args:
+        options: Decides which columns there are.
+        points: The points, one a row.
+        record: The record.
+        band: Name of the band.
+        value: float64, shape (n_rows,).
+        status_codes: int8, shape (n_rows,), index into ``STATUSES``; None where all are OK.
+        neighbours: float64, shape (n_rows, n_pixels), of ``neighbourhood_values``, where
+            they are known.
+
+    Returns:
+        Rows in ``sample_schema``.
+    """
+    n_rows = len(value)
+    no_value = None
+    if status_codes is not None:
+        no_value = status_codes >= STATUS_CODES[Status.OUT_OF_EXTENT.value]
+    record_id, when, collection, epsg = _record_columns(record, n_rows)
+    arrays: list[Any] = [
+        *points.columns,
+        record_id,
+        when,
+        collection,
+        _text(band, n_rows),
+        pa.array(value, mask=no_value),
+        epsg,
+    ]
+    if options.with_neighbourhood:
+        if neighbours is None:
+            arrays.append(pa.nulls(n_rows, pa.list_(pa.float64())))
+        else:
+            arrays.append(lists(neighbours, np.ones(n_rows, bool)))
+    if options.with_status:
+        if status_codes is None:
+            arrays.append(_dictionary(_zeros(n_rows), _STATUS_NAMES))
+        else:
+            arrays.append(status_column(status_codes))
+    return pa.RecordBatch.from_arrays([*arrays, *points.user_columns], schema=points.schema)
+
+
+@functools.lru_cache(maxsize=4)
+def _record_columns(record: RecordInfo, n_rows: int) -> tuple[pa.Array, ...]:
+    """What the bands of a record share: ``record_id``, ``datetime``, ``collection``, its CRS."""
+    return (
+        _text(record.record_id, n_rows),
+        _constant(record.datetime_us, n_rows, pa.timestamp("us")),
+        _text(record.collection, n_rows),
+        _constant(record.epsg, n_rows, pa.int32()),
+    )
+
+
 def status_column(status_codes: np.ndarray) -> pa.DictionaryArray:
     """Gives the status column of rows with these codes."""
     codes = pa.array(status_codes, pa.int32())
-    return pa.DictionaryArray.from_arrays(codes, pa.array(STATUSES, pa.string()))
+    return _dictionary(codes, _STATUS_NAMES)
+
+
+def lists(values: np.ndarray, present: np.ndarray) -> pa.Array:
+    """Gives rows of a matrix as a list column, null where not present."""
+    whole = bool(present.all())
+    sizes = np.where(present, values.shape[1], 0)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    flat = values if whole else values[present]
+    mask = None if whole else pa.array(~present)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.reshape(-1)), mask=mask)
 
 
 def _constant(value: int | None, n_rows: int, kind: pa.DataType) -> pa.Array:
@@ -234,5 +347,19 @@ def _text(value: str | None, n_rows: int) -> pa.DictionaryArray:
         return pa.DictionaryArray.from_arrays(
             pa.nulls(n_rows, pa.int32()), pa.array([], pa.string()),
         )
-    indices = pa.array(np.zeros(n_rows, np.int32))
-    return pa.DictionaryArray.from_arrays(indices, pa.array([value], pa.string()))
+    return _dictionary(_zeros(n_rows), pa.array([value], pa.string()))
+
+
+def _dictionary(indices: pa.Array, texts: pa.Array) -> pa.DictionaryArray:
+    """A dictionary column, its indices known to be in bounds."""
+    return pa.DictionaryArray.from_arrays(indices, texts, safe=False)
+
+
+def _zeros(n_rows: int) -> pa.Array:
+    """int32 zeros, the indices of a column that holds one text; all share one buffer."""
+    return _zero_buffer(max(n_rows - 1, 1).bit_length()).slice(0, n_rows)
+
+
+@functools.lru_cache(maxsize=64)
+def _zero_buffer(bits: int) -> pa.Array:
+    return pa.array(np.zeros(1 << bits, np.int32))

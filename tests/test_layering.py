@@ -11,7 +11,7 @@ LAYERS = [
     {"elements", "errors"},
     {"grid", "tiff", "storage", "options"},
     {"schema"},
-    {"points", "collection", "sampling", "planning", "fetching", "output", "reporting",
+    {"points", "collection", "sampling", "planning", "fetching", "merging", "output", "reporting",
      "point_files"},
     {"indexing"},
     {"local"},

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import Scene, make_collection, run
 
-from rasteret_beam import fetching, points
+from rasteret_beam import fetching, merging, points
 from rasteret_beam.elements import Geotransform, PointBatch
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.planning import Planner, planner
@@ -272,7 +272,7 @@ def _planned(plans):
         for key, message in plan.tiles:
             indexes, tiles = found[key]
             indexes.update(message.planned.points["point_index"].tolist())
-            tiles.update(*(visit.tile_ids.tolist() for visit in message.visits))
+            tiles.update(message.tile_ids.tolist())
     return dict(found)
 
 
@@ -280,10 +280,11 @@ def _planned(plans):
     ("module", "name"),
     [
         (fetching, "BATCH_BYTES"),
+        (merging, "MERGED_POINTS"),
         (planner, "RECORDS_PER_KEY"),
         (windows, "_WINDOW_CELLS_AT_ONCE"),
     ],
-    ids=["tiles held together", "records of a key", "pixels at once"],
+    ids=["tiles held together", "points held together", "records of a key", "pixels at once"],
 )
 @given(
     raster=rasters(least=BLOCK + 2, most=BLOCK + 20, tiles=[(16, 16)]),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from rasteret_beam.elements import Asset, Grid, TileLayout
-from rasteret_beam.errors import NotIndexedError, RecordError
+from rasteret_beam.errors import RecordError
 from rasteret_beam.grid.geotransform import from_coefficients
 from rasteret_beam.tiff.compression import BYTE_DECODERS, PIXEL_DECODERS
 from rasteret_beam.tiff.gdal_metadata import parse_nodata
@@ -48,76 +48,107 @@ class BandMetadata:
             raise RecordError(msg)
         return value
 
-    def table(self, name: str) -> np.ndarray:
-        """Gives a tile table, int64, a copy: a view would keep its whole batch.
+
+class AssetShape(NamedTuple):
+    """What a band's metadata says of how a file is stored: alike for many records.
+
+    Attributes:
+        width: Columns of the image, in pixels.
+        height: Rows of the image, in pixels.
+        layout: How tiles are stored.
+        sample: Index of the band's sample.
+        samples: Samples of the file.
+        planar: Whether each sample has tiles of its own.
+    """
+
+    width: int
+    height: int
+    layout: TileLayout
+    sample: int
+    samples: int
+    planar: bool
+
+    def grid(self, transform: Any, record_crs: str | None) -> Grid:  # noqa: ANN401 -- a list, or what is none
+        """Gives where the pixels of one record lie.
 
         Raises:
-            RecordError: It is missing, or has holes.
+            RecordError: The transform cannot be used.
         """
-        table = self._fields.get(name)
-        if table is None:
+        layout = self.layout
+        return _grid(
+            self.width, self.height, layout.tile_width, layout.tile_height,
+            tuple(transform) if isinstance(transform, list) else str(transform), record_crs,
+        )  # fmt: skip
+
+    def asset(
+        self,
+        band: str,
+        href: str,
+        grid: Grid,
+        tables: tuple[np.ndarray | None, np.ndarray | None],
+        *,
+        sound: bool,
+    ) -> Asset:
+        """Gives the asset of one record, with this one band.
+
+        Args:
+            band: The band's name.
+            href: Where the file is.
+            grid: Where its pixels lie.
+            tables: Its ``tile_offsets`` and ``tile_byte_counts``; the asset keeps views.
+            sound: Whether no number in them is known to be below 0.
+
+        Raises:
+            RecordError: The tables are missing, or do not fit the image.
+        """
+        offsets, counts = tables
+        if offsets is None or counts is None:
+            name = "tile_offsets" if offsets is None else "tile_byte_counts"
             msg = f"{name} is missing, or holds nulls"
             raise RecordError(msg)
-        return np.array(table, np.int64)
+        n_tiles = grid.tiles_across * grid.tiles_down
+        if len(offsets) != len(counts):
+            msg = f"{len(offsets)} tile_offsets but {len(counts)} tile_byte_counts"
+            raise RecordError(msg)
+        if self.planar and len(offsets) == n_tiles * self.samples and self.samples > 1:
+            # The whole file's table, not yet cut to this band's plane.
+            plane = slice(self.sample * n_tiles, (self.sample + 1) * n_tiles)
+            offsets, counts = offsets[plane], counts[plane]
+        if len(offsets) > n_tiles:
+            msg = f"{len(offsets)} tile_offsets for an image of {n_tiles} tiles"
+            raise RecordError(msg)
+        if not sound and ((offsets < 0).any() or (counts < 0).any()):
+            least = min(offsets.min(), counts.min())
+            msg = f"A tile offset or byte count below 0: {least}"
+            raise RecordError(msg)
+        if len(offsets) < n_tiles:
+            beyond = (0, n_tiles - len(offsets))
+            offsets, counts = np.pad(offsets, beyond), np.pad(counts, beyond, constant_values=-1)
+        plane_index, sample = (self.sample, 0) if self.planar else (0, self.sample)
+        return Asset(
+            href, plane_index, grid, self.layout, (band,), (sample,), offsets, counts,
+        )
 
 
-def read_asset(
-    band: str, href: str, band_index: int | None, metadata: BandMetadata, record_crs: str | None,
-) -> Asset:
-    """Reads what one band's metadata says of its file.
+def read_shape(band: str, band_index: int | None, metadata: BandMetadata) -> AssetShape:
+    """Reads what one band's metadata says of how its file is stored.
 
     Args:
         band: The band's name.
-        href: Where the file is.
         band_index: 0-based index of the band's sample; None where the asset has none.
         metadata: The band's structs.
-        record_crs: The record's normalised CRS, or None.
-
-    Returns:
-        The asset, with this one band.
 
     Raises:
-        NotIndexedError: It has no transform.
         RecordError: The metadata is incomplete, contradicts itself, or is of a file that
             is not read.
     """
-    transform = metadata.value("transform")
-    if transform is None:
-        msg = "Transform is missing; expected 4 or 6 numbers"
-        raise NotIndexedError(msg)
-    grid = _grid(
-        metadata.size("image_width", "width"),
-        metadata.size("image_height", "height"),
-        metadata.size("tile_width"),
-        metadata.size("tile_height"),
-        tuple(transform) if isinstance(transform, list) else str(transform),
-        record_crs,
-    )
+    width, height = metadata.size("image_width", "width"), metadata.size("image_height", "height")
+    tile = metadata.size("tile_width"), metadata.size("tile_height")
     samples = metadata.value("samples_per_pixel") or 1
     planar = (metadata.value("planar_configuration") or 1) == PlanarConfiguration.PLANAR
     sample = _sample_index(band, band_index, samples)
-    layout = _layout(grid, 1 if planar else samples, metadata)
-    offsets, counts = metadata.table("tile_offsets"), metadata.table("tile_byte_counts")
-    n_tiles = grid.tiles_across * grid.tiles_down
-    if len(offsets) != len(counts):
-        msg = f"{len(offsets)} tile_offsets but {len(counts)} tile_byte_counts"
-        raise RecordError(msg)
-    if planar and len(offsets) == n_tiles * samples and samples > 1:
-        # The whole file's table, not yet cut to this band's plane.
-        plane = slice(sample * n_tiles, (sample + 1) * n_tiles)
-        offsets, counts = offsets[plane], counts[plane]
-    if len(offsets) > n_tiles:
-        msg = f"{len(offsets)} tile_offsets for an image of {n_tiles} tiles"
-        raise RecordError(msg)
-    if (offsets < 0).any() or (counts < 0).any():
-        msg = f"A tile offset or byte count below 0: {min(offsets.min(), counts.min())}"
-        raise RecordError(msg)
-    if len(offsets) < n_tiles:
-        beyond = (0, n_tiles - len(offsets))
-        offsets, counts = np.pad(offsets, beyond), np.pad(counts, beyond, constant_values=-1)
-    if planar:
-        return Asset(href, sample, grid, layout, (band,), (0,), offsets, counts)
-    return Asset(href, 0, grid, layout, (band,), (sample,), offsets, counts)
+    layout = _layout(tile, 1 if planar else samples, metadata)
+    return AssetShape(width, height, layout, sample, samples, planar)
 
 
 @functools.lru_cache(maxsize=65536)
@@ -148,7 +179,7 @@ def _sample_index(band: str, band_index: int | None, samples: int) -> int:
     return index
 
 
-def _layout(grid: Grid, samples: int, metadata: BandMetadata) -> TileLayout:
+def _layout(tile: tuple[int, int], samples: int, metadata: BandMetadata) -> TileLayout:
     name, compression = metadata.value("dtype"), metadata.value("compression")
     try:
         dtype = np.dtype(name)
@@ -168,8 +199,8 @@ def _layout(grid: Grid, samples: int, metadata: BandMetadata) -> TileLayout:
     nodata_text = metadata.tiff.get("nodata")
     stored = metadata.value("nodata")
     layout = TileLayout(
-        tile_width=grid.tile_width,
-        tile_height=grid.tile_height,
+        tile_width=tile[0],
+        tile_height=tile[1],
         dtype=dtype.name,
         samples=samples,
         compression=compression,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 import shapely.geometry
 
@@ -39,6 +40,18 @@ def geometry_boxes(geometries: Any) -> np.ndarray:  # noqa: ANN401 -- any spelli
     return boxes[np.isfinite(boxes).all(axis=1)]
 
 
+def bbox_array(column: pa.Array) -> np.ndarray:
+    """Gives a ``bbox`` column's sides, float64, shape (n_rows, 4); NaN for what is not there."""
+    sides = []
+    for name in ("xmin", "ymin", "xmax", "ymax"):
+        if column.type.get_field_index(name) < 0:
+            sides.append(np.full(len(column), np.nan))
+            continue
+        numbers = pc.cast(pc.struct_field(column, name), pa.float64(), safe=False)
+        sides.append(pc.fill_null(numbers, float("nan")).to_numpy(zero_copy_only=False))
+    return np.stack(sides, axis=1)
+
+
 def overlaps_any(bbox: Sequence[float], boxes: np.ndarray) -> bool:
     """Tells whether a bbox overlaps one of many, touching included."""
     xmin, ymin, xmax, ymax = bbox
@@ -69,6 +82,26 @@ def overlap_mask(bboxes: np.ndarray, tree: shapely.STRtree) -> np.ndarray:
         rows = whole[start : start + step]
         pairs = tree.query(shapely.box(*bboxes[rows].T))
         found[rows[pairs[0]]] = True
+    return found
+
+
+def meets_any(bboxes: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Tells for each of many bboxes what ``overlaps_any`` tells; True where there is none.
+
+    Args:
+        bboxes: float64, shape (n_rows, 4); NaN where a record has no bbox.
+        boxes: float64, shape (n_boxes, 4).
+
+    Returns:
+        bool, shape (n_rows,).
+    """
+    there = np.isfinite(bboxes).all(axis=1)
+    proper = there & (bboxes[:, :2] <= bboxes[:, 2:]).all(axis=1)
+    found = ~there
+    if len(boxes):
+        found[proper] = overlap_mask(bboxes[proper], box_tree(boxes))
+    for row in np.flatnonzero(there & ~proper):
+        found[row] = overlaps_any(bboxes[row], boxes)
     return found
 
 

@@ -36,7 +36,7 @@ def _values(column: pa.Array) -> Sequence[Any]:
         return list(column.to_pylist())
     names = [kind.field(i).name for i in range(kind.num_fields)]
     fields = [
-        _tables(column.field(name)) if name in TABLES else column.field(name).to_pylist()
+        tables_of(column.field(name)) if name in TABLES else column.field(name).to_pylist()
         for name in names
     ]
     valid = column.is_valid().to_pylist()
@@ -47,8 +47,8 @@ def _values(column: pa.Array) -> Sequence[Any]:
     ]
 
 
-def _tables(lists: pa.Array) -> list[np.ndarray | None]:
-    """One array a row; all are views of one."""
+def tables_of(lists: pa.Array) -> list[np.ndarray | None]:
+    """Gives one int64 array a row, views of one; None where it is null or holds nulls."""
     if not pa.types.is_list(lists.type) and not pa.types.is_large_list(lists.type):
         return [None if v is None else np.asarray(v) for v in lists.to_pylist()]
     values = lists.values

@@ -31,12 +31,14 @@ class Fragment(NamedTuple):
         number: Its place in the collection's scan order (sorted by path).
         keys: (column, value) that its hive folders give every row; int, text or None.
         data_source: Whose band names the collection uses, or "".
+        n_bytes: Its size, as the listing says.
     """
 
     uri: str
     number: int
     keys: tuple[tuple[str, int | str | None], ...]
     data_source: str
+    n_bytes: int = 0
 
 
 def find_files(store: Store, uri: str) -> list[Fragment]:
@@ -56,17 +58,19 @@ def find_files(store: Store, uri: str) -> list[Fragment]:
     if path is not None and not path.exists():
         msg = f"Parquet not found at {uri}"
         raise CollectionNotFoundError(msg)
-    is_folder = path.is_dir() if path is not None else store.info(uri) is None
-    uris = [uri]
+    info = None if path is not None and path.is_dir() else store.info(uri)
+    is_folder = info is None
+    sizes = {uri: 0 if info is None else info.size}
     if is_folder:
-        uris = [found for found in store.list_files(uri) if _is_data_file(uri, found)]
+        sizes = {found: n for found, n in store.list_sizes(uri) if _is_data_file(uri, found)}
+    uris = list(sizes)
     if not uris:
         msg = f"Parquet not found at {redact(uri)}: no *.parquet file below it"
         raise CollectionNotFoundError(msg)
     keys = [_folder_keys(uri, found) for found in uris] if is_folder else [{}]
     numbers = {name for name in {n for k in keys for n in k} if _all_numbers(name, keys)}
     return [
-        Fragment(found, number, tuple(_typed(given, numbers)), "")
+        Fragment(found, number, tuple(_typed(given, numbers)), "", sizes[found])
         for number, (found, given) in enumerate(zip(uris, keys, strict=True))
     ]
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from rasteret_beam import schema
-from rasteret_beam.collection.band_metadata import BandMetadata, read_asset
 from rasteret_beam.collection.bands import asset_keys
-from rasteret_beam.collection.boxes import overlaps_any
-from rasteret_beam.collection.columns import columns_of
+from rasteret_beam.collection.boxes import bbox_array, meets_any
 from rasteret_beam.collection.filters import Filters
 from rasteret_beam.collection.fragments import (
     Fragment,
@@ -21,18 +19,13 @@ from rasteret_beam.collection.fragments import (
     find_files,
     open_fragment,
 )
-from rasteret_beam.elements import Asset, DeadLetter, Record, RecordInfo
+from rasteret_beam.collection.making import CRS_COLUMNS, make_records
 from rasteret_beam.errors import (
-    BandMissingError,
     BandNotFoundError,
     CollectionError,
-    CrsError,
-    NotIndexedError,
     RasteretBeamError,
-    RecordError,
 )
-from rasteret_beam.grid import crs
-from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX, Status
+from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX
 from rasteret_beam.storage import Store, redact
 
 if TYPE_CHECKING:
@@ -40,13 +33,12 @@ if TYPE_CHECKING:
 
     import pyarrow.dataset as ds
 
-STAGE = "ReadCollection"
+    from rasteret_beam.elements import DeadLetter, Record
 
-_BATCH_ROWS = 1024
-_RECORD_BITS = 40
+BATCH_ROWS = 1024
+RECORD_BITS = 40
 _UTC = (None, "UTC", "Etc/UTC", "+00:00")
-_CRS_COLUMNS = ("proj:code", "proj:epsg", "crs", "proj:wkt2", "proj:projjson")
-_ALTERNATES = ("s3", "aws", "https", "http", "cloudfront")
+
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,8 +93,19 @@ def read_fragment(
         CollectionError: The file is not Parquet, or lacks a filter's column.
     """
     dataset = open_fragment(query.store, fragment)
-    try:
+    with reading(fragment):
         yield from read_dataset(dataset, query, fragment.data_source, fragment.number)
+
+
+@contextlib.contextmanager
+def reading(fragment: Fragment) -> Iterator[None]:
+    """Tells of a file that turns out not to be Parquet, by name.
+
+    Raises:
+        CollectionError: It is not.
+    """
+    try:
+        yield
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, RasteretBeamError):
             raise
@@ -128,29 +131,33 @@ def read_dataset(
     Raises:
         CollectionError: The dataset lacks a filter's column.
     """
-    names = set(dataset.schema.names)
-    bands = [band for b in query.bands for band in _metadata_names(b, query.data_source, names)]
-    wanted = [
-        *schema.REQUIRED_COLUMNS, *_CRS_COLUMNS, "collection",
-        *(band + METADATA_SUFFIX for band in bands), *(band + TIFF_SUFFIX for band in bands),
-    ]  # fmt: skip
-    columns = [name for name in dict.fromkeys(wanted) if name in names and name != "geometry"]
     scanner = dataset.scanner(
-        columns=columns,
+        columns=record_columns(dataset.schema, query),
         filter=query.filters.expression(dataset.schema),
-        batch_size=_BATCH_ROWS,
+        batch_size=BATCH_ROWS,
         use_threads=False,
     )
     boxes = None if query.filters.geometries is None else query.filters.boxes()
-    row_number = 0
+    first = number << RECORD_BITS
     for batch in scanner.to_batches():
-        rows = _Rows(batch, query, data_source)
-        for row in range(batch.num_rows):
-            ordinal = (number << _RECORD_BITS) + row_number
-            row_number += 1
-            record, letters = rows.record(row, ordinal)
-            if record is None or boxes is None or overlaps_any(record.bbox, boxes):
-                yield record, letters
+        ordinals = np.arange(first, first + batch.num_rows)
+        first += batch.num_rows
+        if boxes is not None:
+            kept = np.flatnonzero(meets_any(bbox_array(batch.column("bbox")), boxes))
+            batch, ordinals = batch.take(pa.array(kept)), ordinals[kept]  # noqa: PLW2901 -- the rows
+        for _, record, letters in make_records(batch, ordinals, query, data_source):
+            yield record, letters
+
+
+def record_columns(found: pa.Schema, query: CollectionQuery) -> list[str]:
+    """Gives the columns of a collection that its records are made of."""
+    names = set(found.names)
+    bands = [band for b in query.bands for band in metadata_names(b, query.data_source, names)]
+    wanted = [
+        *schema.REQUIRED_COLUMNS, *CRS_COLUMNS, "collection",
+        *(band + METADATA_SUFFIX for band in bands), *(band + TIFF_SUFFIX for band in bands),
+    ]  # fmt: skip
+    return [name for name in dict.fromkeys(wanted) if name in names and name != "geometry"]
 
 
 def available_bands(names: Sequence[str]) -> list[str]:
@@ -208,131 +215,7 @@ def check_bands(found: pa.Schema, bands: Sequence[str], name: str) -> None:
         raise BandNotFoundError(msg)
 
 
-def _metadata_names(band: str, data_source: str | None, names: set[str]) -> list[str]:
+def metadata_names(band: str, data_source: str | None, names: set[str]) -> list[str]:
+    """Gives the names under which a collection may hold a band's metadata."""
     keys = asset_keys(band, data_source or "")
     return [key for key in keys if key + METADATA_SUFFIX in names] or [band]
-
-
-class _Rows:
-    """Records of one scanned batch."""
-
-    def __init__(self, batch: pa.RecordBatch, query: CollectionQuery, source: str) -> None:
-        self._query, self._source = query, source
-        self._when = _microseconds(batch.column("datetime"))
-        self._columns = columns_of(batch.drop_columns(["datetime"]))
-
-    def record(self, row: int, ordinal: int) -> tuple[Record | None, list[DeadLetter]]:
-        record_id = str(self._value("id", row))
-        letters: list[DeadLetter] = []
-        collection = self._value("collection", row)
-        collection = self._source if collection is None else collection
-        when = self._when[row]
-        try:
-            bbox = self._bbox(row)
-        except RecordError as error:
-            return None, [_dead_letter(record_id, list(self._query.bands), error)]
-        try:
-            record_crs = self._crs(row)
-        except CrsError as error:
-            unusable = tuple((band, Status.UNSUPPORTED.value) for band in self._query.bands)
-            info = RecordInfo(record_id, ordinal, when, collection, None)
-            letter = _dead_letter(record_id, list(self._query.bands), error)
-            return Record(info, bbox, (), unusable), [letter]
-        assets: dict[tuple[Any, ...], Asset] = {}
-        missing: list[tuple[str, str]] = []
-        for band in self._query.bands:
-            try:
-                asset = self._asset(row, band, collection, record_crs)
-            except RasteretBeamError as error:
-                letters.append(_dead_letter(record_id, [band], error))
-                absent = isinstance(error, (BandMissingError, NotIndexedError))
-                code = Status.BAND_MISSING if absent else Status.UNSUPPORTED
-                missing.append((band, code.value))
-                continue
-            key = (asset.href, asset.grid, asset.layout, asset.plane)
-            assets[key] = _joined(assets[key], asset) if key in assets else asset
-        info = RecordInfo(record_id, ordinal, when, collection, crs.epsg(record_crs))
-        return Record(info, bbox, tuple(assets.values()), tuple(missing)), letters
-
-    def _value(self, name: str, row: int) -> Any:  # noqa: ANN401 -- any column
-        column = self._columns.get(name)
-        return None if column is None else column[row]
-
-    def _crs(self, row: int) -> str | None:
-        for name in _CRS_COLUMNS:
-            value = self._value(name, row)
-            if value is not None and value != "":
-                return crs.normalise_any(value)
-        return None
-
-    def _bbox(self, row: int) -> tuple[float, float, float, float]:
-        value = self._value("bbox", row) or {}
-        sides = [value.get(name) for name in ("xmin", "ymin", "xmax", "ymax")]
-        xmin, ymin, xmax, ymax = (float("nan") if v is None else float(v) for v in sides)
-        if not all(map(math.isfinite, (xmin, ymin, xmax, ymax))):
-            # rasteret drops such records without a word.
-            msg = f"bbox is {value or None}: no point can be matched to it"
-            raise RecordError(msg)
-        return xmin, ymin, xmax, ymax
-
-    def _asset(self, row: int, band: str, collection: str, record_crs: str | None) -> Asset:
-        assets = self._value("assets", row) or {}
-        keys = asset_keys(band, self._query.data_source or self._source or collection)
-        key = next((k for k in keys if assets.get(k) is not None), None)
-        metadata, at = self._metadata(row, band, key)
-        if key is None and metadata is None:
-            msg = f"Could not resolve band {band!r}. Tried asset keys: {keys}; there are none"
-            raise BandMissingError(msg)
-        href = _href(assets.get(key)) if key is not None else None
-        if key is None:
-            msg = f"Band {band!r} has metadata but no asset; tried {keys}"
-            raise NotIndexedError(msg)
-        if href is None:
-            msg = f"Band {band!r} has no href: asset {key!r} is {assets.get(key)!r}"
-            raise NotIndexedError(msg)
-        if metadata is None:
-            msg = f"Band {band!r} has no header metadata (its {band}{METADATA_SUFFIX} is null)"
-            raise NotIndexedError(msg)
-        asset = assets[key]
-        band_index = asset.get("band_index") if isinstance(asset, dict) else None
-        tiff = self._value(at + TIFF_SUFFIX, row) or {}
-        return read_asset(band, href, band_index, BandMetadata(metadata, tiff), record_crs)
-
-    def _metadata(self, row: int, band: str, key: str | None) -> tuple[dict[str, Any] | None, str]:
-        for name in (band, key or band):
-            metadata = self._value(name + METADATA_SUFFIX, row)
-            if metadata is not None:
-                return metadata, name
-        return None, band
-
-
-def _joined(first: Asset, second: Asset) -> Asset:
-    """Bands that share their stored tiles are read together."""
-    return dataclasses.replace(
-        first, bands=first.bands + second.bands, samples=first.samples + second.samples,
-    )
-
-
-def _href(asset: Any) -> str | None:  # noqa: ANN401 -- a struct or a string
-    """The address of an asset, in rasteret's order of preference."""
-    if isinstance(asset, str) or asset is None:
-        return asset or None
-    if asset.get("href"):
-        return str(asset["href"])
-    alternates = asset.get("alternate") or {}
-    for name in (*_ALTERNATES, *alternates):
-        href = (alternates.get(name) or {}).get("href")
-        if href:
-            return str(href)
-    links = asset.get("links") or []
-    return next((str(link["href"]) for link in links if link.get("href")), None)
-
-
-def _microseconds(when: pa.Array) -> list[int | None]:
-    instants = when.cast(pa.timestamp("us", when.type.tz), safe=False)
-    return list(instants.cast(pa.int64()).to_pylist())
-
-
-def _dead_letter(record_id: str, bands: list[str], error: RasteretBeamError) -> DeadLetter:
-    element = json.dumps({"record_id": record_id, "bands": bands})
-    return DeadLetter(element, f"record {record_id!r}: {error}", "", STAGE, error.code)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pyarrow.fs as pafs
 
-ROW_GROUP_ROWS = 50_000
+ROW_GROUP_ROWS = 1024
 ROW_GROUP_BYTES = 64 * 1024 * 1024
 HELD_BYTES = 256 * 1024 * 1024
 """What waits for its row group, over all folders."""

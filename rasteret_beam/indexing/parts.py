@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rasteret_beam.indexing.layout import Layout
     from rasteret_beam.indexing.rows import IndexedItem
 
-_ROW_GROUP_ROWS = 50_000
+_ROW_GROUP_ROWS = 1024
 _ROW_GROUP_BYTES = 32 * 1024 * 1024
 _COMPRESSION_LEVEL = 3
 

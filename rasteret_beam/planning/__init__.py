@@ -1,5 +1,12 @@
 """What to read: points x records -> the tiles of each block, and the points they serve."""
 
-from rasteret_beam.planning.planner import NO_TILE, RECORDS_PER_KEY, Plan, PlanCounts, Planner
+from rasteret_beam.planning.planner import (
+    NO_TILE,
+    RECORDS_PER_KEY,
+    Plan,
+    PlanCounts,
+    Planner,
+    Tally,
+)
 
-__all__ = ["NO_TILE", "RECORDS_PER_KEY", "Plan", "PlanCounts", "Planner"]
+__all__ = ["NO_TILE", "RECORDS_PER_KEY", "Plan", "PlanCounts", "Planner", "Tally"]

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from rasteret_beam.elements import POINT_DTYPE, PlannedPoints, Record, TilePoints, Visit
+from rasteret_beam.elements import (
+    POINT_DTYPE,
+    PlannedPoints,
+    Record,
+    Source,
+    Sources,
+    TilePoints,
+)
 from rasteret_beam.grid import crs, geotransform
 from rasteret_beam.grid.tiling import block_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rasteret_beam.elements import Asset, Grid
+    from rasteret_beam.elements import Asset, Grid, RecordInfo
     from rasteret_beam.options import SampleOptions
     from rasteret_beam.planning.positions import BatchPositions
 
@@ -35,14 +43,6 @@ class Block(NamedTuple):
     col: int
     element: TilePoints
     points: np.ndarray
-
-
-class _Pairs(NamedTuple):
-    """Points by the blocks their windows touch; a point near a seam stands in several."""
-
-    block_row: np.ndarray
-    block_col: np.ndarray
-    member: np.ndarray
 
 
 def cut_blocks(
@@ -66,73 +66,107 @@ def cut_blocks(
         work.index[points], work.x[points], work.y[points],
     )  # fmt: skip
     located["row_float"], located["col_float"] = row_float, col_float
-    member_of = [
+    serves = [
         None if selection.points is everyone else np.isin(points, selection.points)
         for selection in selections
     ]
+    assets = [selection.asset for selection in selections]
+    sources = _sources(grid, tuple((s.record.info, s.asset, s.bands) for s in selections))
     row, col = row_float.astype(np.int64), col_float.astype(np.int64)
-    pairs = _touched_blocks(grid, row, col, options.max_distance_pixels)
-    event_time = work.batch.event_time_us
-    starts = np.flatnonzero(
-        np.r_[True, (np.diff(pairs.block_row) != 0) | (np.diff(pairs.block_col) != 0)],
-    )
-    for start, stop in zip(starts, np.r_[starts[1:], len(pairs.member)], strict=True):
-        block_row, block_col = int(pairs.block_row[start]), int(pairs.block_col[start])
-        members = pairs.member[start:stop]
-        touched = _touched_tiles(
-            grid, row[members], col[members], options.max_distance_pixels, block_row, block_col,
-        )
-        visits = [
-            _visit(selection, touched, None if mask is None else mask[members])
-            for selection, mask in zip(selections, member_of, strict=True)
-        ]
-        here = points[members]
+    radius, event_time = options.max_distance_pixels, work.batch.event_time_us
+    for block_row, block_col, here in _touched_blocks(grid, row, col, radius):
+        tile_ids = _touched_tiles(grid, row[here], col[here], radius, block_row, block_col)
+        mine = points[here]
         planned = PlannedPoints(
-            located[members],
-            None if work.columns is None else work.columns.take(pa.array(here)),
+            located[here],
+            None if work.columns is None else work.columns.take(pa.array(mine)),
             work.batch.crs,
-            None if event_time is None else event_time[here],
+            None if event_time is None else event_time[mine],
         )
-        wanted = tuple(visit for visit in visits if visit is not None)
-        if wanted:
-            yield Block(block_row, block_col, TilePoints(grid, planned, wanted), here)
+        element = TilePoints(
+            sources=sources,
+            planned=planned,
+            radius=radius,
+            members=tuple(None if mask is None else _members(mask[here]) for mask in serves),
+            tile_ids=tile_ids,
+            tile_offsets=np.array([asset.tile_offsets[tile_ids] for asset in assets]),
+            tile_byte_counts=np.array([asset.tile_byte_counts[tile_ids] for asset in assets]),
+        )
+        yield Block(block_row, block_col, element, mine)
 
 
-def _touched_blocks(grid: Grid, row: np.ndarray, col: np.ndarray, radius: int) -> _Pairs:
-    """Pairs of (block, point) where the point's window touches the block, block by block."""
+@functools.lru_cache(maxsize=256)
+def _sources(grid: Grid, assets: tuple[tuple[RecordInfo, Asset, tuple[int, ...]], ...]) -> Sources:
+    """Batches of points that meet the same assets share one object."""
+    return Sources(
+        grid,
+        tuple(
+            Source(
+                record=info,
+                href=asset.href,
+                plane=asset.plane,
+                layout=asset.layout,
+                bands=tuple(asset.bands[at] for at in bands),
+                samples=tuple(asset.samples[at] for at in bands),
+                # As text: a nodata of NaN equals none.
+                stored=(info.ordinal, asset.href, asset.plane, repr(asset.layout)),
+            )
+            for info, asset, bands in assets
+        ),
+    )
+
+
+def _members(serves: np.ndarray) -> np.ndarray | None:
+    """Which points a source serves; None for all."""
+    return None if serves.all() else np.flatnonzero(serves).astype(np.int32)
+
+
+def _touched_blocks(
+    grid: Grid, row: np.ndarray, col: np.ndarray, radius: int,
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(row, col, points) of each block that windows touch; a point near a seam is in several."""
     shape = block_shape(grid)
-    first_row, last_row = _span(row, radius, grid.height, grid.tile_height * shape.rows)
-    first_col, last_col = _span(col, radius, grid.width, grid.tile_width * shape.cols)
-    rows, cols, members = [], [], []
-    for down in range(int((last_row - first_row).max()) + 1):
-        for across in range(int((last_col - first_col).max()) + 1):
-            hit = np.flatnonzero((first_row + down <= last_row) & (first_col + across <= last_col))
-            rows.append(first_row[hit] + down)
-            cols.append(first_col[hit] + across)
-            members.append(hit)
-    block_row, block_col = np.concatenate(rows), np.concatenate(cols)
-    member = np.concatenate(members)
-    order = np.lexsort((member, block_col, block_row))
-    return _Pairs(block_row[order], block_col[order], member[order])
+    down, across = grid.tile_height * shape.rows, grid.tile_width * shape.cols
+    points, rows, cols = _touched(
+        _span(row, radius, grid.height, down), _span(col, radius, grid.width, across),
+    )
+    blocks_across = -(-grid.width // across)
+    block = rows * blocks_across + cols
+    # Sixteen bits are sorted in linear time.
+    few = block.max() <= np.iinfo(np.uint16).max
+    order = np.argsort(block.astype(np.uint16) if few else block, kind="stable")
+    block, points = block[order], points[order]
+    starts = np.flatnonzero(np.r_[True, np.diff(block) != 0])
+    for start, stop in zip(starts, np.r_[starts[1:], len(block)], strict=True):
+        block_row, block_col = divmod(int(block[start]), blocks_across)
+        yield block_row, block_col, points[start:stop]
 
 
 def _touched_tiles(
     grid: Grid, row: np.ndarray, col: np.ndarray, radius: int, block_row: int, block_col: int,
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(member, tile number) pairs of the tiles in one block that windows touch."""
+) -> np.ndarray:
+    """Numbers of the tiles in one block that windows touch, ascending."""
     shape = block_shape(grid)
     first_row, last_row = _span(row, radius, grid.height, grid.tile_height)
     first_col, last_col = _span(col, radius, grid.width, grid.tile_width)
     top, left = block_row * shape.rows, block_col * shape.cols
     first_row, last_row = np.maximum(first_row, top), np.minimum(last_row, top + shape.rows - 1)
     first_col, last_col = np.maximum(first_col, left), np.minimum(last_col, left + shape.cols - 1)
+    _, tile_row, tile_col = _touched((first_row, last_row), (first_col, last_col))
+    return np.unique(tile_row * grid.tiles_across + tile_col)
+
+
+def _touched(
+    rows: tuple[np.ndarray, np.ndarray], cols: tuple[np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(point, row, col) of every cell between each point's first and last, both included."""
     found = []
-    for down in range(int((last_row - first_row).max()) + 1):
-        for across in range(int((last_col - first_col).max()) + 1):
-            hit = np.flatnonzero((first_row + down <= last_row) & (first_col + across <= last_col))
-            tile = (first_row[hit] + down) * grid.tiles_across + first_col[hit] + across
-            found.append((hit, tile))
-    return found
+    for down in range(int((rows[1] - rows[0]).max()) + 1):
+        for across in range(int((cols[1] - cols[0]).max()) + 1):
+            hit = np.flatnonzero((rows[0] + down <= rows[1]) & (cols[0] + across <= cols[1]))
+            found.append((hit, rows[0][hit] + down, cols[0][hit] + across))
+    point, row, col = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return point, row, col
 
 
 def _span(
@@ -141,31 +175,3 @@ def _span(
     """First and last step-wide cell that [pixel - radius, pixel + radius] touches."""
     first = np.maximum(pixel - radius, 0) // step
     return first, np.minimum(pixel + radius, size - 1) // step
-
-
-def _visit(
-    selection: Selection,
-    touched: list[tuple[np.ndarray, np.ndarray]],
-    mask: np.ndarray | None,
-) -> Visit | None:
-    """What one asset must read for the points of a block, or None."""
-    if mask is None or mask.all():
-        tiles, members = [tile for _, tile in touched], None
-    else:
-        tiles, members = [t[mask[m]] for m, t in touched], np.flatnonzero(mask).astype(np.int32)
-    tile_ids = np.unique(np.concatenate(tiles))
-    if not len(tile_ids):
-        return None
-    asset = selection.asset
-    return Visit(
-        record=selection.record.info,
-        href=asset.href,
-        plane=asset.plane,
-        layout=asset.layout,
-        bands=tuple(asset.bands[at] for at in selection.bands),
-        samples=tuple(asset.samples[at] for at in selection.bands),
-        tile_ids=tile_ids,
-        tile_offsets=asset.tile_offsets[tile_ids],
-        tile_byte_counts=asset.tile_byte_counts[tile_ids],
-        members=members,
-    )

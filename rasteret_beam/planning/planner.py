@@ -12,13 +12,13 @@ import numpy as np
 
 from rasteret_beam import schema
 from rasteret_beam.elements import TileBlockKey
-from rasteret_beam.grid import crs
 from rasteret_beam.planning.blocks import Selection, cut_blocks
+from rasteret_beam.planning.footprints import Footprints, Winner, winners
 from rasteret_beam.planning.positions import BatchPositions
 from rasteret_beam.schema import STATUS_CODES, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rasteret_beam.elements import Grid, PointBatch, Record, SampleBatch, TilePoints
     from rasteret_beam.options import SampleOptions
@@ -70,32 +70,97 @@ class _Loss(NamedTuple):
     points: np.ndarray
 
 
+class Tally:
+    """What becomes of the points of one batch, while records are planned for it.
+
+    Attributes:
+        work: The batch, and where its points are.
+    """
+
+    def __init__(self, batch: PointBatch, options: SampleOptions) -> None:
+        """Begins with no record.
+
+        Raises:
+            PointsError: A user column has the name of an output column.
+        """
+        schema.check_collisions(batch.points.schema, options)
+        self.work = BatchPositions(batch)
+        self._options = options
+        n_points = self.work.n_points
+        self._planned = np.zeros(n_points, bool)
+        self._told = np.zeros(n_points, bool)
+        self._status = np.full(n_points, STATUS_CODES[Status.NO_RECORD.value], np.int8)
+        self._rows: list[SampleBatch] = []
+
+    def plan(self, points: np.ndarray) -> None:
+        """Notes points that need a tile."""
+        self._planned[points] = True
+
+    def meet(self, candidates: Iterable[np.ndarray]) -> None:
+        """Notes points that the bboxes of records hold."""
+        for points in candidates:
+            self._status[points] = STATUS_CODES[Status.OUT_OF_EXTENT.value]
+
+    def lose(self, losses: Iterable[_Loss]) -> None:
+        """Notes points that bands would serve, if they could be read."""
+        if not self._options.with_status:
+            return
+        for record, band, code, points in losses:
+            status = np.full(len(points), STATUS_CODES[code], np.int8)
+            self._rows.append(self.work.rows(self._options, points, status, record, band))
+            self._told[points] = True
+
+    def rows(self) -> list[SampleBatch]:
+        """Gives rows of points without a sample; always one batch, for its schema."""
+        work = self.work
+        nothing = work.rows(self._options, np.zeros(0, np.int64), np.zeros(0, np.int8))
+        batches = [nothing, *self._rows]
+        if not self._options.with_status:
+            return batches
+        status = self._status.copy()
+        status[~work.valid] = STATUS_CODES[Status.INVALID_POINT.value]
+        silent = np.flatnonzero(~(self._told | self._planned))
+        if len(silent):
+            batches.append(work.rows(self._options, silent, status[silent]))
+        return batches
+
+    def counts(self) -> PlanCounts:
+        """Gives where the points went; every point of the batch is counted once."""
+        valid, planned = self.work.valid, self._planned
+        return PlanCounts(
+            self.work.n_points,
+            int((~valid).sum()),
+            int((valid & ~planned).sum()),
+            int(planned.sum()),
+        )
+
+
 class Planner:
     """Plans batches of points against a fixed set of records."""
 
-    def __init__(self, records: Sequence[Record], options: SampleOptions) -> None:
+    def __init__(
+        self,
+        records: Sequence[Record],
+        options: SampleOptions,
+        group_of: Callable[[Record, Grid], int] | None = None,
+    ) -> None:
         """Indexes the records; scan order is by ordinal.
 
         Args:
             records: The records, in any order.
             options: What to sample.
+            group_of: Gives the ``record_group`` of a record; needed where several
+                planners see different records of one grid. By default records that
+                share a grid are counted through.
         """
         self._options = options
         self._records = sorted(records, key=lambda record: record.info.ordinal)
-        bboxes = np.array([record.bbox for record in self._records], np.float64).reshape(-1, 4)
-        # The dates of one satellite tile share their bbox: test it once for all.
-        self._bboxes, bbox_ids = np.unique(bboxes, axis=0, return_inverse=True)
-        self._bbox_ids = bbox_ids.reshape(-1)
-        self._newest_first = sorted(
-            range(len(self._records)),
-            key=lambda i: _newest_first(self._records[i].info.datetime_us),
-        )
+        self._footprints = Footprints(self._records)
+        self._winners: list[Winner] = []
+        if options.match == "latest":
+            self._winners = winners(self._records, self._footprints)
         self._digests: dict[Grid, int] = {}
-        self._ranks: dict[Grid, dict[int, int]] = {}
-        for record in self._records:
-            for asset in record.assets:
-                ranks = self._ranks.setdefault(asset.grid, {})
-                ranks.setdefault(record.info.ordinal, len(ranks))
+        self._group_of = group_of or _ranked(self._records)
 
     def plan(self, batch: PointBatch) -> Plan:
         """Plans one batch.
@@ -109,50 +174,32 @@ class Planner:
         Raises:
             PointsError: A user column has the name of an output column.
         """
-        schema.check_collisions(batch.points.schema, self._options)
-        work = BatchPositions(batch)
-        candidates = self._candidates(work)
-        selections, losses = self._select(candidates, work.n_points)
-        tiles: list[tuple[TileBlockKey, TilePoints]] = []
-        planned = np.zeros(work.n_points, bool)
+        tally = Tally(batch, self._options)
+        tiles = list(self.tiles(tally))
+        return Plan(tiles, tally.rows(), tally.counts())
+
+    def tiles(self, tally: Tally) -> Iterator[tuple[TileBlockKey, TilePoints]]:
+        """Plans the batch of a tally, which then knows what became of its points.
+
+        Yields:
+            Blocks of tiles, each with the points that need it.
+        """
+        candidates = self._footprints.candidates(tally.work)
+        selections, losses = self._select(candidates, tally.work.n_points)
+        tally.meet(candidates.values())
+        tally.lose(losses)
         for (grid, group), members in self._by_grid(selections).items():
             digest = self._digests.setdefault(grid, grid.digest())
-            for block in cut_blocks(work, grid, members, self._options):
-                key = TileBlockKey(digest, group, block.row, block.col)
-                tiles.append((key, block.element))
-                planned[block.points] = True
-        statuses = self._statuses(work, candidates, losses, planned)
-        counts = PlanCounts(
-            work.n_points,
-            int((~work.valid).sum()),
-            int((work.valid & ~planned).sum()),
-            int(planned.sum()),
-        )
-        return Plan(tiles, statuses, counts)
-
-    def _candidates(self, work: BatchPositions) -> dict[int, np.ndarray]:
-        """For each record whose bbox (closed) holds points, those points."""
-        found: dict[tuple[int, str, bool], np.ndarray] = {}
-        by_record: dict[int, np.ndarray] = {}
-        for number, record in enumerate(self._records):
-            asset_crs = record.assets[0].grid.crs if record.assets else crs.LONLAT
-            space = crs.lonlat_of(asset_crs) or crs.LONLAT
-            bbox_id = int(self._bbox_ids[number])
-            same_crs = asset_crs == work.batch.crs
-            key = (bbox_id, space, same_crs)
-            if key not in found:
-                found[key] = work.in_bbox(self._bboxes[bbox_id], space, same_crs=same_crs)
-            if len(found[key]):
-                by_record[number] = found[key]
-        return by_record
+            for block in cut_blocks(tally.work, grid, members, self._options):
+                tally.plan(block.points)
+                yield TileBlockKey(digest, group, block.row, block.col), block.element
 
     def _by_grid(self, selections: list[Selection]) -> dict[tuple[Grid, int], list[Selection]]:
         """Selections that share a grid, a few records at a time."""
         groups: dict[tuple[Grid, int], list[Selection]] = {}
         for selection in selections:
-            grid = selection.asset.grid
-            group = self._ranks[grid][selection.record.info.ordinal] // RECORDS_PER_KEY
-            groups.setdefault((grid, group), []).append(selection)
+            key = selection.asset.grid, self._group_of(selection.record, selection.asset.grid)
+            groups.setdefault(key, []).append(selection)
         return groups
 
     def _select(
@@ -162,13 +209,14 @@ class Planner:
         if self._options.match == "latest":
             return self._select_latest(candidates, n_points)
         selections, losses = [], []
-        for number, points in candidates.items():
-            record = self._records[number]
-            selections += [
-                Selection(record, asset, tuple(range(len(asset.bands))), points)
-                for asset in record.assets
-            ]
-            losses += [_Loss(record, band, code, points) for band, code in record.missing]
+        for footprint, points in candidates.items():
+            for number in self._footprints.members[footprint]:
+                record = self._records[number]
+                selections += [
+                    Selection(record, asset, tuple(range(len(asset.bands))), points)
+                    for asset in record.assets
+                ]
+                losses += [_Loss(record, band, code, points) for band, code in record.missing]
         return selections, losses
 
     def _select_latest(
@@ -187,10 +235,10 @@ class Planner:
             open_points[band][won] = False
             return won
 
-        for number in self._newest_first:
-            if number not in candidates:
+        for number, footprint in self._winners:
+            if footprint not in candidates:
                 continue
-            record, points = self._records[number], candidates[number]
+            record, points = self._records[number], candidates[footprint]
             for band, code in record.missing:
                 if code == Status.UNSUPPORTED.value:
                     losses.append(_Loss(record, band, code, win(band, points)))
@@ -201,32 +249,12 @@ class Planner:
                         selections.append(Selection(record, asset, (at,), won))
         return selections, losses
 
-    def _statuses(
-        self,
-        work: BatchPositions,
-        candidates: dict[int, np.ndarray],
-        losses: list[_Loss],
-        planned: np.ndarray,
-    ) -> list[SampleBatch]:
-        """Rows of points without a sample; always one batch, for its schema."""
-        batches = [work.rows(self._options, np.zeros(0, np.int64), np.zeros(0, np.int8))]
-        if not self._options.with_status:
-            return batches
-        told = planned.copy()
-        for record, band, code, points in losses:
-            status = np.full(len(points), STATUS_CODES[code], np.int8)
-            batches.append(work.rows(self._options, points, status, record, band))
-            told[points] = True
-        status = np.full(work.n_points, STATUS_CODES[Status.NO_RECORD.value], np.int8)
-        for points in candidates.values():
-            status[points] = STATUS_CODES[Status.OUT_OF_EXTENT.value]
-        status[~work.valid] = STATUS_CODES[Status.INVALID_POINT.value]
-        silent = np.flatnonzero(~told)
-        if len(silent):
-            batches.append(work.rows(self._options, silent, status[silent]))
-        return batches
 
-
-def _newest_first(datetime_us: int | None) -> tuple[bool, int]:
-    """Newest first, none last; sorting is stable, so ties keep scan order."""
-    return datetime_us is None, -(datetime_us or 0)
+def _ranked(records: Sequence[Record]) -> Callable[[Record, Grid], int]:
+    """Groups of records that share a grid, by their place among them."""
+    ranks: dict[Grid, dict[int, int]] = {}
+    for record in records:
+        for asset in record.assets:
+            known = ranks.setdefault(asset.grid, {})
+            known.setdefault(record.info.ordinal, len(known))
+    return lambda record, grid: ranks[grid][record.info.ordinal] // RECORDS_PER_KEY

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import shapely
 
 from rasteret_beam import schema
 from rasteret_beam.elements import SampleBatch
@@ -13,8 +14,13 @@ from rasteret_beam.errors import CrsError
 from rasteret_beam.grid import crs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rasteret_beam.elements import PointBatch, Record
     from rasteret_beam.options import SampleOptions
+
+_HALF_TURN = 180
+_PAIRS_AT_ONCE = 4_000_000
 
 
 class BatchPositions:
@@ -29,28 +35,46 @@ class BatchPositions:
         self.valid = np.isfinite(self.x) & np.isfinite(self.y)
         names = schema.user_columns(batch.points.schema).names
         self.columns = batch.points.select(names) if names else None
-        self._sorted: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self._placed: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._nowhere: dict[str, np.ndarray] = {}
 
-    def in_bbox(self, bbox: np.ndarray, space: str, *, same_crs: bool) -> np.ndarray:
-        """Points inside a bbox, closed; longitudes also as they are within +-180.
+    def in_boxes(self, boxes: np.ndarray, space: str) -> Iterator[tuple[int, np.ndarray]]:
+        """Finds the points inside boxes, closed; longitudes also as they are within +-180.
 
-        Points that have no longitude (space around the disk of a geostationary image)
-        are left to the pixel test of the images in their own CRS.
+        Args:
+            boxes: Shapely boxes, shape (n_boxes,).
+            space: The CRS in which they are compared.
+
+        Yields:
+            (box, points) of each box that holds any, both ascending.
         """
-        lon, lat, points = self._lonlat(space)
-        xmin, ymin, xmax, ymax = bbox
-        first = np.searchsorted(lon, xmin, side="left")
-        last = np.searchsorted(lon, xmax, side="right")
-        inside = (lat[first:last] >= ymin) & (lat[first:last] <= ymax)
-        found = points[first:last][inside]
-        if same_crs and len(self._nowhere[space]):
-            found = np.concatenate([found, self._nowhere[space]])
-        return np.unique(found)
+        lon, lat, points = self.lonlat(space)
+        if not len(points) or not len(boxes):
+            return
+        tree = shapely.STRtree(shapely.points(lon, lat))
+        # Every pair is listed: as many boxes at once as can be, if all hold every point.
+        step = max(_PAIRS_AT_ONCE // len(points), 1)
+        for first in range(0, len(boxes), step):
+            box, hit = tree.query(boxes[first : first + step])
+            if not len(box):
+                continue
+            order = np.lexsort((points[hit], box))
+            box, found = box[order], points[hit][order]
+            starts = np.flatnonzero(np.r_[True, np.diff(box) != 0])
+            for start, stop in zip(starts, np.r_[starts[1:], len(box)], strict=True):
+                yield first + int(box[start]), _once(found[start:stop])
 
-    def _lonlat(self, space: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Longitudes ascending, their latitudes, and whose they are."""
-        if space not in self._sorted:
+    def nowhere(self, space: str) -> np.ndarray:
+        """Gives the points with coordinates that have no place in a CRS, ascending."""
+        self.lonlat(space)
+        return self._nowhere[space]
+
+    def lonlat(self, space: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Gives longitudes and latitudes, and whose they are.
+
+        A point beyond +-180 stands twice: as it is, and wrapped.
+        """
+        if space not in self._placed:
             points = np.flatnonzero(self.valid)
             try:
                 lon, lat = crs.transform(
@@ -58,16 +82,17 @@ class BatchPositions:
                 )
             except CrsError:  # another celestial body: its records hold none of these points
                 lon = lat = np.full(len(points), np.inf)
-            wide = np.isfinite(lon) & (np.abs(lon) > 180)  # noqa: PLR2004 -- degrees
-            wrapped = (lon[wide] + 180) % 360 - 180
-            lon, lat = np.concatenate([lon, wrapped]), np.concatenate([lat, lat[wide]])
-            points = np.concatenate([points, points[wide]])
             finite = np.isfinite(lon) & np.isfinite(lat)
             self._nowhere[space] = points[~finite]
             lon, lat, points = lon[finite], lat[finite], points[finite]
-            order = np.argsort(lon, kind="stable")
-            self._sorted[space] = lon[order], lat[order], points[order]
-        return self._sorted[space]
+            wide = np.abs(lon) > _HALF_TURN
+            wrapped = (lon[wide] + _HALF_TURN) % (2 * _HALF_TURN) - _HALF_TURN
+            self._placed[space] = (
+                np.concatenate([lon, wrapped]),
+                np.concatenate([lat, lat[wide]]),
+                np.concatenate([points, points[wide]]),
+            )
+        return self._placed[space]
 
     def rows(
         self,
@@ -94,6 +119,11 @@ class BatchPositions:
         )
         times = None if event_time is None else event_time[points]
         return SampleBatch(samples, self.batch.crs, times)
+
+
+def _once(points: np.ndarray) -> np.ndarray:
+    """Drops repetitions from what is ascending: wide boxes hold a point's both longitudes."""
+    return points[np.r_[True, np.diff(points) != 0]]
 
 
 def _floats(column: pa.Array) -> np.ndarray:

@@ -3,88 +3,134 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from rasteret_beam import schema
 from rasteret_beam.elements import SampleBatch
-from rasteret_beam.grid.tiling import tile_origin
 from rasteret_beam.sampling import windows
-from rasteret_beam.sampling.nodata import is_nodata
+from rasteret_beam.sampling.nodata import is_nodata, may_be_nodata
 from rasteret_beam.sampling.placing import PlacedPoints
-from rasteret_beam.schema import STATUS_CODES, Status
+from rasteret_beam.schema import STATUS_CODES, PointArrays, Status
 
 if TYPE_CHECKING:
-    from rasteret_beam.elements import TileBatch
+    from collections.abc import Iterator
+
+    from rasteret_beam.elements import BlockPoints, TileBatch
     from rasteret_beam.options import SampleOptions
 
 _OK = STATUS_CODES[Status.OK.value]
 _NODATA = STATUS_CODES[Status.NODATA.value]
 
 
-def sample_nearest(batch: TileBatch, options: SampleOptions) -> SampleBatch:
+def sample_nearest(batch: TileBatch, options: SampleOptions) -> Iterator[SampleBatch]:
     """Samples the pixels that contain the points, and gathers windows where wanted.
 
     Args:
         batch: Decoded tiles and points.
         options: What to sample.
 
-    Returns:
-        Rows of the points whose pixel lies in these tiles, band by band, and windows.
+    Yields:
+        Rows of one band and of points whose pixel lies in these tiles, which share the
+        columns of the points; the last of a band has windows, where some are open.
     """
-    work = PlacedPoints(batch)
-    n_points, visit = len(work.owned), batch.visit
-    values = np.full((len(visit.bands), n_points), np.nan)
-    status = np.full((len(visit.bands), n_points), _OK, np.int8)
-    for tile_number, span in work.tiles():
-        if tile_number in batch.failed:
-            status[:, span] = STATUS_CODES[batch.failed[tile_number]]
-            continue
-        top, left = tile_origin(batch.grid, tile_number)
-        row, col = work.row[work.owned[span]] - top, work.col[work.owned[span]] - left
-        for at, sample in enumerate(visit.samples):
-            pixels = batch.tiles[tile_number][sample, row, col]
-            values[at, span] = pixels
-            status[at, span] = np.where(is_nodata(pixels, visit.layout.nodata), _NODATA, _OK)
-    points = np.tile(work.owned, len(visit.bands))
-    band_codes = np.repeat(np.arange(len(visit.bands), dtype=np.int32), n_points)
-    codes, flat = status.reshape(-1), values.reshape(-1)
-    if not options.with_status:
-        kept = codes < STATUS_CODES[Status.OUT_OF_EXTENT.value]
-        points, band_codes, codes, flat = points[kept], band_codes[kept], codes[kept], flat[kept]
-    rows = _rows(batch, options, points, band_codes, codes, flat)
-    if not options.max_distance_pixels:
-        return rows
-    around = tuple(windows.gather(work, options, points, band_codes, codes))
-    return dataclasses.replace(rows, windows=around)
+    placed = PlacedPoints(batch)
+    radius = options.max_distance_pixels
+    if not len(placed.owned) and not radius:
+        return
+    source, n_points = batch.source, len(placed.owned)
+    failed = np.full(n_points, _OK, np.int8)
+    for span, code in placed.failures():
+        failed[span] = STATUS_CODES[code]
+    # Without a status a point in an unreadable tile has no row.
+    rows = None
+    if failed.any() and not options.with_status:
+        rows = np.flatnonzero(failed == _OK)
+    points = placed.owned if rows is None else placed.owned[rows]
+    arrays, event_time = _shared(batch.points, options)
+    if not placed.all_owned or rows is not None:
+        arrays = arrays.take(points)
+        event_time = None if event_time is None else event_time[points]
+    for at, band in enumerate(source.bands):
+        pixels = placed.pixels(at)
+        codes = failed
+        if may_be_nodata(pixels.dtype, source.layout.nodata):
+            missing = is_nodata(pixels, source.layout.nodata)
+            codes = np.where(missing & (failed == _OK), _NODATA, failed).astype(np.int8)
+        if rows is not None:
+            pixels, codes = pixels[rows], codes[rows]
+        rows_of_band = _Rows(band, arrays, event_time, points, pixels, codes)
+        if not radius:
+            yield _samples(batch, options, rows_of_band)
+        else:
+            yield from _with_windows(placed, options, rows_of_band, at)
 
 
-def _rows(
-    batch: TileBatch,
-    options: SampleOptions,
-    points: np.ndarray,
-    band_codes: np.ndarray,
-    status: np.ndarray,
-    values: np.ndarray,
+class _Rows(NamedTuple):
+    """Rows of one band: their points' columns, their points, and their own pixels."""
+
+    band: str
+    arrays: PointArrays
+    event_time: np.ndarray | None
+    points: np.ndarray
+    pixels: np.ndarray
+    codes: np.ndarray
+
+    def take(self, at: np.ndarray) -> _Rows:
+        if len(at) == len(self.points):
+            return self
+        return _Rows(
+            self.band,
+            self.arrays.take(at),
+            None if self.event_time is None else self.event_time[at],
+            self.points[at],
+            self.pixels[at],
+            self.codes[at],
+        )
+
+
+def _samples(
+    batch: TileBatch, options: SampleOptions, rows: _Rows, neighbours: np.ndarray | None = None,
 ) -> SampleBatch:
-    planned = batch.planned
-    located = planned.points[points]
-    samples = schema.make_samples(
+    samples = schema.band_samples(
         options,
-        point_index=located["point_index"],
-        x=located["x"],
-        y=located["y"],
-        point_crs=planned.crs,
-        record=batch.visit.record,
-        bands=batch.visit.bands,
-        band_codes=band_codes,
-        value=values,
-        status_codes=status,
-        columns=None if planned.columns is None else planned.columns.take(pa.array(points)),
+        rows.arrays,
+        record=batch.source.record,
+        band=rows.band,
+        value=rows.pixels.astype(np.float64),
+        status_codes=rows.codes if rows.codes.any() else None,
+        neighbours=neighbours,
     )
-    event_time = planned.event_time_us
-    return SampleBatch(
-        samples, planned.crs, None if event_time is None else event_time[points],
-    )
+    return SampleBatch(samples, batch.points.planned.crs, rows.event_time)
+
+
+def _with_windows(
+    placed: PlacedPoints, options: SampleOptions, rows: _Rows, at: int,
+) -> Iterator[SampleBatch]:
+    """Rows that are finished already; and the others, with what is known of their windows."""
+    if options.return_neighbourhood == "always":
+        done = np.flatnonzero(rows.codes == _OK)
+        done = done[windows.inside_one_tile(placed, rows.points[done])]
+        step = windows.at_once(options)
+        for start in range(0, len(done), step):
+            part = rows.take(done[start : start + step])
+            pixels = windows.read_inside(placed, part.points, at)
+            yield _samples(placed.batch, options, part, pixels.astype(np.float64))
+    else:
+        done = np.flatnonzero(rows.codes != _NODATA)
+        if len(done):
+            yield _samples(placed.batch, options, rows.take(done))
+    rest = rows.take(np.delete(np.arange(len(rows.points)), done))
+    around = tuple(windows.gather(placed, options, rest.points, rest.codes, at))
+    if len(rest.points) or around:
+        yield dataclasses.replace(_samples(placed.batch, options, rest), windows=around)
+
+
+@functools.lru_cache(maxsize=2)
+def _shared(
+    points: BlockPoints, options: SampleOptions,
+) -> tuple[PointArrays, np.ndarray | None]:
+    """The files of one block follow each other: what they share is made once."""
+    return schema.point_arrays(options, points.planned), points.planned.event_time_us

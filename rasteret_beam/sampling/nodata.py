@@ -5,6 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 
+def may_be_nodata(dtype: np.dtype, nodata: float | None) -> bool:
+    """Tells whether pixels of a type can be nodata at all."""
+    return nodata is not None or dtype.kind == "f"
+
+
 def is_nodata(values: np.ndarray, nodata: float | None) -> np.ndarray:
     """Tells which pixels are nodata. NaN always is.
 

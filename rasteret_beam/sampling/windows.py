@@ -17,12 +17,13 @@ from rasteret_beam.elements import PixelWindows, SampleBatch, TileBlockKey
 from rasteret_beam.grid.rings import rings, squared_distance, window_offsets
 from rasteret_beam.grid.tiling import block_shape, tile_numbers, tile_origin
 from rasteret_beam.sampling.nodata import is_nodata
+from rasteret_beam.sampling.placing import flat_index, take_pixels
 from rasteret_beam.schema import STATUS_CODES, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from rasteret_beam.elements import Grid
+    from rasteret_beam.elements import Grid, TileBatch
     from rasteret_beam.options import SampleOptions
     from rasteret_beam.sampling.placing import PlacedPoints
 
@@ -36,101 +37,204 @@ _FALLBACK = STATUS_CODES[Status.FALLBACK.value]
 _FETCH_ERROR = STATUS_CODES[Status.FETCH_ERROR.value]
 
 
+def at_once(options: SampleOptions) -> int:
+    """Gives how many windows are held in memory together."""
+    return max(_WINDOW_CELLS_AT_ONCE // options.window_pixels, 1)
+
+
+def inside_one_tile(placed: PlacedPoints, points: np.ndarray) -> np.ndarray:
+    """Tells which points have their whole window in one tile of the batch.
+
+    Args:
+        placed: The batch.
+        points: int64, shape (n_points,), ascending.
+
+    Returns:
+        bool, shape (n_points,).
+    """
+    block, radius = placed.batch.points, placed.batch.points.radius
+    inside = np.zeros(len(points), bool)
+    for number, mine in _tiles_of(placed, points):
+        top, left = tile_origin(block.grid, number)
+        row, col = block.row[points[mine]] - top, block.col[points[mine]] - left
+        bottom = min(block.grid.tile_height, block.grid.height - top)
+        right = min(block.grid.tile_width, block.grid.width - left)
+        fits = (row >= radius) & (row < bottom - radius)
+        inside[mine] = fits & (col >= radius) & (col < right - radius)
+    return inside
+
+
+def read_inside(placed: PlacedPoints, points: np.ndarray, at: int) -> np.ndarray:
+    """Reads the windows of points that have them whole in one tile.
+
+    Args:
+        placed: The batch.
+        points: int64, shape (n_points,), ascending, each ``inside_one_tile``.
+        at: Which of the source's bands.
+
+    Returns:
+        The file's dtype, shape (n_points, (2r + 1)^2), row-major.
+    """
+    block, source = placed.batch.points, placed.batch.source
+    down, across = window_offsets(block.radius)
+    pixels = np.empty((len(points), len(down)), source.layout.dtype)
+    for number, mine in _tiles_of(placed, points):
+        decoded = placed.batch.tiles[number]
+        top, left = tile_origin(block.grid, number)
+        # All rows of the window are wanted, and so neighbours where only some are kept.
+        centre = flat_index(decoded, block.row[points[mine]] - top, block.col[points[mine]] - left)
+        offsets = down * decoded.pixels.shape[2] + across
+        take_pixels(
+            decoded, source.samples[at], centre[:, np.newaxis] + offsets, pixels[mine],
+        )  # fmt: skip
+    return pixels
+
+
+def _tiles_of(placed: PlacedPoints, points: np.ndarray) -> Iterator[tuple[int, slice]]:
+    """Each tile of the batch in which points have their own pixel, and which these are."""
+    tile = placed.batch.points.tile[points]
+    for number in placed.batch.tiles:
+        start, stop = np.searchsorted(tile, [number, number + 1]).tolist()
+        if start < stop:
+            yield number, slice(start, stop)
+
 
 def gather(
-    work: PlacedPoints,
+    placed: PlacedPoints,
     options: SampleOptions,
     points: np.ndarray,
-    band_codes: np.ndarray,
     status: np.ndarray,
+    at: int,
 ) -> Iterator[PixelWindows]:
-    """Windows of own rows that need one, and parts of windows of other batches' rows."""
-    wanted = np.isin(status, (_OK, _NODATA))
-    if options.return_neighbourhood != "always":
-        wanted &= status == _NODATA
+    """Windows of own rows that need one, and parts of windows of other batches' rows.
+
+    Args:
+        placed: The batch.
+        options: What to sample.
+        points: int64, shape (n_rows,): the point of each row of one band, ascending.
+        status: int8, shape (n_rows,), index into ``STATUSES``.
+        at: Which of the source's bands.
+
+    Yields:
+        Windows by the block that owns their centre.
+    """
+    wanted = status == _NODATA
+    if options.return_neighbourhood == "always":
+        wanted |= status == _OK
     rows = np.flatnonzero(wanted)
+    yield from _gather_points(placed, options, points[rows], rows, at)
     # Another batch's row may or may not turn out to need its window: give every part,
     # once a pixel.
-    pixels = np.column_stack([work.row[work.halo], work.col[work.halo]])
-    halo = work.halo[np.unique(pixels, axis=0, return_index=True)[1]]
-    for at in range(len(work.batch.visit.bands)):
-        mine = rows[band_codes[rows] == at]
-        yield from _gather_band(work, options, points[mine], mine, at)
-        yield from _gather_band(work, options, halo, np.full(len(halo), -1), at)
+    halo, block = placed.halo, placed.batch.points
+    pixel = block.row[halo] * block.grid.width + block.col[halo]
+    halo = halo[np.sort(np.unique(pixel, return_index=True)[1])]
+    yield from _gather_points(placed, options, halo, np.full(len(halo), -1), at)
 
 
-def _gather_band(
-    work: PlacedPoints, options: SampleOptions, points: np.ndarray, rows: np.ndarray, at: int,
+def _gather_points(
+    placed: PlacedPoints, options: SampleOptions, points: np.ndarray, rows: np.ndarray, at: int,
 ) -> Iterator[PixelWindows]:
-    step = max(_WINDOW_CELLS_AT_ONCE // options.window_pixels, 1)
+    band_number = options.bands.index(placed.batch.source.bands[at])
+    step = at_once(options)
     for start in range(0, len(points), step):
         chunk = slice(start, start + step)
-        values, state = _read_windows(work, points[chunk], at, options.max_distance_pixels)
+        values, state = _read_windows(placed, points[chunk], at)
         seen = ((state != UNKNOWN) & (state != OUTSIDE)).any(axis=1)
         if seen.any():
-            band_number = options.bands.index(work.batch.visit.bands[at])
             known = values[seen], state[seen]
-            yield from _by_owner(work, points[chunk][seen], rows[chunk][seen], band_number, known)
+            yield from _by_owner(
+                placed.batch, points[chunk][seen], rows[chunk][seen], band_number, known,
+            )  # fmt: skip
 
 
 def _read_windows(
-    work: PlacedPoints, points: np.ndarray, at: int, radius: int,
+    placed: PlacedPoints, points: np.ndarray, at: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values and states of the windows' pixels, as far as this batch knows them."""
-    batch, grid = work.batch, work.batch.grid
-    down, across = window_offsets(radius)
-    row = work.row[points][:, np.newaxis] + down
-    col = work.col[points][:, np.newaxis] + across
-    on_image = (row >= 0) & (row < grid.height) & (col >= 0) & (col < grid.width)
-    state = np.where(on_image, UNKNOWN, OUTSIDE).astype(np.uint8)
-    values = np.full(row.shape, np.nan)
-    tile = np.where(on_image, tile_numbers(grid, row, col), -1)
-    for tile_number in np.unique(tile):
-        number = int(tile_number)
-        hit = tile == tile_number
-        if number in batch.failed:
-            state[hit] = FAILED
-        elif number in batch.tiles:
-            top, left = tile_origin(grid, number)
-            sample = batch.visit.samples[at]
-            pixels = batch.tiles[number][sample, row[hit] - top, col[hit] - left]
-            values[hit] = pixels
-            state[hit] = np.where(is_nodata(pixels, batch.visit.layout.nodata), NODATA, VALID)
+    block, source = placed.batch.points, placed.batch.source
+    shape = (len(points), (2 * block.radius + 1) ** 2)
+    pixels = np.zeros(shape, source.layout.dtype)
+    state = np.full(shape, UNKNOWN, np.uint8)
+    inner = inside_one_tile(placed, points)
+    if inner.any():
+        whole = read_inside(placed, points[inner], at)
+        pixels[inner] = whole
+        state[inner] = np.where(is_nodata(whole, source.layout.nodata), NODATA, VALID)
+    crossing = np.flatnonzero(~inner)
+    if len(crossing):
+        pixels[crossing], state[crossing] = _read_crossing(placed, points[crossing], at)
+    values = pixels.astype(np.float64)
+    if len(crossing):
+        values[(state != VALID) & (state != NODATA)] = np.nan
     return values, state
 
 
+def _read_crossing(
+    placed: PlacedPoints, points: np.ndarray, at: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same for windows that reach into several tiles, or off the image."""
+    batch, block, grid = placed.batch, placed.batch.points, placed.batch.points.grid
+    source = batch.source
+    down, across = window_offsets(block.radius)
+    row = block.row[points][:, np.newaxis] + down
+    col = block.col[points][:, np.newaxis] + across
+    on_image = (row >= 0) & (row < grid.height) & (col >= 0) & (col < grid.width)
+    state = np.where(on_image, UNKNOWN, OUTSIDE).astype(np.uint8)
+    pixels = np.zeros(row.shape, source.layout.dtype)
+    tile = np.where(on_image, tile_numbers(grid, row, col), -1)
+    for number in np.unique(tile).tolist():
+        hit = tile == number
+        if number in batch.failed:
+            state[hit] = FAILED
+        elif number in batch.tiles:
+            decoded = batch.tiles[number]
+            top, left = tile_origin(grid, number)
+            found = np.empty(int(hit.sum()), pixels.dtype)
+            flat = flat_index(decoded, row[hit] - top, col[hit] - left)
+            take_pixels(decoded, source.samples[at], flat, found)
+            pixels[hit] = found
+            state[hit] = np.where(is_nodata(found, source.layout.nodata), NODATA, VALID)
+    return pixels, state
+
+
 def _by_owner(
-    work: PlacedPoints,
+    batch: TileBatch,
     points: np.ndarray,
     rows: np.ndarray,
     band_number: int,
     known: tuple[np.ndarray, np.ndarray],
 ) -> Iterator[PixelWindows]:
     """Splits windows by the block that owns their centre."""
-    batch, located = work.batch, work.batch.planned.points[points]
-    owners = _owner_blocks(batch.grid, work.row[points], work.col[points])
+    block = batch.points
+    located, row, col = block.planned.points[points], block.row[points], block.col[points]
     identity = np.empty((len(points), 4), np.int64)
-    identity[:, 0], identity[:, 1] = work.row[points], work.col[points]
-    identity[:, 2], identity[:, 3] = batch.visit.record.ordinal, band_number
+    identity[:, 0], identity[:, 1] = row, col
+    identity[:, 2], identity[:, 3] = batch.source.record.ordinal, band_number
     position = np.column_stack([located["row_float"], located["col_float"]])
-    transform = batch.grid.geotransform
-    for block_row, block_col in np.unique(owners, axis=0):
-        mine = (owners == (block_row, block_col)).all(axis=1)
-        yield PixelWindows(
-            key=batch.key._replace(block_row=int(block_row), block_col=int(block_col)),
-            row=rows[mine],
-            identity=identity[mine],
-            position=position[mine],
-            values=known[0][mine],
-            state=known[1][mine],
-            scale=(abs(transform.scale_x), abs(transform.scale_y)),
-        )
+    transform = block.grid.geotransform
+    whole = PixelWindows(
+        key=batch.key,
+        row=rows,
+        identity=identity,
+        position=position,
+        values=known[0],
+        state=known[1],
+        scale=(abs(transform.scale_x), abs(transform.scale_y)),
+    )
+    owners = _owner_blocks(block.grid, row, col)
+    for owner in np.unique(owners).tolist():
+        block_row, block_col = divmod(owner, block.grid.tiles_across)
+        key = batch.key._replace(block_row=block_row, block_col=block_col)
+        mine = owners == owner
+        part = whole if mine.all() else _subset(whole, mine)
+        yield dataclasses.replace(part, key=key)
 
 
 def _owner_blocks(grid: Grid, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+    """``block_row * tiles_across + block_col`` of the blocks that hold pixels."""
     shape = block_shape(grid)
     block_row = row // (grid.tile_height * shape.rows)
-    return np.column_stack([block_row, col // (grid.tile_width * shape.cols)])
+    return block_row * grid.tiles_across + col // (grid.tile_width * shape.cols)
 
 
 def split_seams(
@@ -146,6 +250,8 @@ def split_seams(
         Finished rows; and, by the block that owns the rows, rows to finish later and
         parts of windows for them. ``merge`` takes those of one block together.
     """
+    if not batch.windows:
+        return batch, []
     pending = np.zeros(batch.samples.num_rows, bool)
     for windows in batch.windows:
         own = windows.row >= 0
@@ -243,7 +349,7 @@ def _finish(
         codes[lost] = _FETCH_ERROR
     columns: dict[str, Any] = {"value": pa.array(value, mask=null)}
     if options.with_neighbourhood:
-        columns["neighbourhood_values"] = _lists(neighbours, has_list)
+        columns["neighbourhood_values"] = schema.lists(neighbours, has_list)
     if options.with_status:
         columns["status"] = schema.status_column(codes)
     arrays = [columns.get(field.name, samples.column(i)) for i, field in enumerate(samples.schema)]
@@ -289,15 +395,6 @@ def _status_codes(samples: pa.RecordBatch) -> np.ndarray:
     column = _column(samples, "status")
     known = np.array([STATUS_CODES[name] for name in column.dictionary.to_pylist()], np.int8)
     return known[column.indices.to_numpy()]
-
-
-def _lists(values: np.ndarray, present: np.ndarray) -> pa.Array:
-    """Rows of a matrix as a list column, null where not present."""
-    sizes = np.where(present, values.shape[1], 0)
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-    flat = pa.array(values[present].reshape(-1), pa.float64())
-    mask = pa.array(~present)
-    return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=mask)
 
 
 def _column(samples: pa.RecordBatch, name: str) -> Any:  # noqa: ANN401 -- an Arrow array

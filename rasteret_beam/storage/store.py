@@ -23,7 +23,7 @@ from rasteret_beam.storage.ranges import ByteRange, coalesce
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from obstore import ObjectMeta
+    from obstore import Bytes, ObjectMeta
     from obstore.store import ClientConfig, RetryConfig
 
 _CLIENT_OPTIONS: ClientConfig = {
@@ -80,9 +80,9 @@ class Store:
         (data,) = self.read_ranges(uri, [ByteRange(offset, length)])
         if isinstance(data, FetchError):
             raise data
-        return data
+        return bytes(data)
 
-    def read_ranges(self, uri: str, ranges: Sequence[ByteRange]) -> list[bytes | FetchError]:
+    def read_ranges(self, uri: str, ranges: Sequence[ByteRange]) -> list[memoryview | FetchError]:
         """Reads ranges of one file, near ones together.
 
         A range that fails does not fail its neighbours: a merged request that cannot be
@@ -93,9 +93,10 @@ class Store:
             ranges: What to read, in any order.
 
         Returns:
-            For each range its bytes, or why they could not be had.
+            For each range its bytes, or why they could not be had. Ranges that were read
+            together share memory.
         """
-        results: list[bytes | FetchError] = [FetchError("not read")] * len(ranges)
+        results: list[memoryview | FetchError] = [FetchError("not read")] * len(ranges)
         requests = coalesce(ranges)
         spans = self._read_spans(uri, [request.span for request in requests])
         for request, data in zip(requests, spans, strict=True):
@@ -143,13 +144,21 @@ class Store:
         Raises:
             FetchError: The folder cannot be listed (web servers have no listing).
         """
+        return [uri for uri, _ in self.list_sizes(folder)]
+
+    def list_sizes(self, folder: str) -> list[tuple[str, int]]:
+        """Lists the files below a folder, at any depth, sorted by URI, with their bytes.
+
+        Raises:
+            FetchError: The folder cannot be listed (web servers have no listing).
+        """
         path = local_path(folder)
         if path is not None:
             if not path.is_dir():
                 msg = f"{folder}: no such folder"
                 raise FetchError(msg)
             found = (p for p in path.rglob("*") if p.is_file())
-            return sorted(str(p) for p in found)
+            return sorted((str(p), p.stat().st_size) for p in found)
         if urllib.parse.urlsplit(folder).scheme in ("http", "https"):
             msg = f"{redact(folder)}: a web server has no listing; name the files one by one"
             raise FetchError(msg)
@@ -158,7 +167,7 @@ class Store:
         root = f"{parts.scheme}://{parts.netloc}/"
         with _fetch_errors(folder):
             return sorted(
-                root + str(meta["path"])
+                (root + str(meta["path"]), int(meta["size"]))
                 for page in obstore.list(store, prefix=prefix)
                 for meta in page
             )
@@ -181,7 +190,7 @@ class Store:
             raise FetchError(msg)
         return sorted(matches)
 
-    def _read_spans(self, uri: str, spans: Sequence[ByteRange]) -> list[bytes | FetchError]:
+    def _read_spans(self, uri: str, spans: Sequence[ByteRange]) -> list[memoryview | FetchError]:
         path = local_path(uri)
         try:
             with _fetch_errors(uri):
@@ -301,7 +310,7 @@ def _remote_info(meta: ObjectMeta) -> FileInfo:
     return FileInfo(int(meta["size"]), etag)
 
 
-def _read_local(path: pathlib.Path, spans: Sequence[ByteRange]) -> list[bytes | FetchError]:
+def _read_local(path: pathlib.Path, spans: Sequence[ByteRange]) -> list[memoryview | FetchError]:
     with path.open("rb") as file:
         descriptor, size = file.fileno(), path.stat().st_size
         return [
@@ -312,8 +321,8 @@ def _read_local(path: pathlib.Path, spans: Sequence[ByteRange]) -> list[bytes | 
 
 def _read_remote(
     uri: str, store: obstore.store.ObjectStore, key: str, spans: Sequence[ByteRange],
-) -> list[bytes | FetchError]:
-    results: list[bytes | FetchError] = [FetchError("not read")] * len(spans)
+) -> list[memoryview | FetchError]:
+    results: list[memoryview | FetchError] = [FetchError("not read")] * len(spans)
     # The client joins ranges that touch, without a limit; of spans in order only
     # neighbours can touch, so every other one goes into a call of its own.
     for turn in (slice(0, None, 2), slice(1, None, 2)):
@@ -326,7 +335,7 @@ def _read_remote(
                 coalesce=0,
             )  # fmt: skip
             results[turn] = [
-                _whole(uri, span, bytes(data)) for span, data in zip(asked, found, strict=True)
+                _whole(uri, span, data) for span, data in zip(asked, found, strict=True)
             ]
     return results
 
@@ -336,11 +345,12 @@ def _bounded(span: ByteRange, size: int) -> int:
     return max(min(span.length, size - span.offset), 0)
 
 
-def _whole(uri: str, span: ByteRange, data: bytes) -> bytes | FetchError:
-    if len(data) == span.length:
-        return data
+def _whole(uri: str, span: ByteRange, data: bytes | Bytes) -> memoryview | FetchError:
+    view = memoryview(data)
+    if len(view) == span.length:
+        return view
     return FetchError(
-        f"{redact(uri)}: {len(data)} of {span.length} bytes at offset {span.offset}; "
+        f"{redact(uri)}: {len(view)} of {span.length} bytes at offset {span.offset}; "
         "the file is cut short or was changed",
     )
 

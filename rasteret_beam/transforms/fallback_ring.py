@@ -10,7 +10,7 @@ from apache_beam.pvalue import TaggedOutput
 from rasteret_beam import sampling
 from rasteret_beam.elements import SampleBatch, TileBlockKey
 from rasteret_beam.options import SampleOptions
-from rasteret_beam.transforms import _coders  # noqa: F401 -- registers the key's coder
+from rasteret_beam.transforms import _coders  # noqa: F401 -- registers coders
 
 _SEAMS = "seams"
 

@@ -10,8 +10,15 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
-from rasteret_beam import fetching
-from rasteret_beam.elements import DeadLetter, SampleBatch, TileBatch, TileBlockKey, TilePoints
+from rasteret_beam import fetching, merging
+from rasteret_beam.elements import (
+    Batch,
+    DeadLetter,
+    SampleBatch,
+    TileBatch,
+    TileBlockKey,
+    TilePoints,
+)
 from rasteret_beam.fetching import JobResult, TileJob
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters
@@ -64,7 +71,7 @@ class FetchTiles(NamedOutputs):
             | "GroupByBlock" >> beam.GroupByKey()
             | "Fetch" >> beam.ParDo(
                 _FetchFn(self.store),
-            ).with_output_types(TileBatch | SampleBatch).with_outputs(DEAD_LETTERS, main="tiles")
+            ).with_output_types(Batch).with_outputs(DEAD_LETTERS, main="tiles")
         )
         return FetchResult(outputs.tiles, outputs[DEAD_LETTERS])
 
@@ -76,7 +83,6 @@ class _InFlight:
     future: concurrent.futures.Future[JobResult]
     job: TileJob
     key: TileBlockKey
-    messages: list[TilePoints]
     window: Any
     timestamp: Any
 
@@ -100,25 +106,25 @@ class _FetchFn(beam.DoFn):
 
     def process(
         self,
-        block: tuple[TileBlockKey, Iterable[TilePoints | SampleBatch]],
+        block: tuple[TileBlockKey, Iterable[Batch]],
         window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
         timestamp: Any = beam.DoFn.TimestampParam,  # noqa: ANN401 -- Beam's timestamp
     ) -> Iterator[Any]:
         key, messages = block[0], []
         for element in block[1]:
-            if isinstance(element, SampleBatch):
-                yield element
-            else:
+            if isinstance(element, TilePoints):
                 messages.append(element)
+            else:
+                yield element
         # An early or late pane may be empty: then there is nothing to plan.
-        for job in fetching.plan_jobs(messages):
+        for job in fetching.plan_jobs(merging.merge(messages)):
             while self._in_flight and (
                 self._bytes + job.decoded_bytes > _IN_FLIGHT_BYTES
                 or len(self._in_flight) >= _IN_FLIGHT_JOBS
             ):
                 yield from self._finish_one()
             future = self._pool.submit(fetching.run_job, job, self._store)
-            self._in_flight.append(_InFlight(future, job, key, messages, window, timestamp))
+            self._in_flight.append(_InFlight(future, job, key, window, timestamp))
             self._bytes += job.decoded_bytes
 
     def finish_bundle(self) -> Iterator[Any]:
@@ -135,5 +141,5 @@ class _FetchFn(beam.DoFn):
         for letter in fetching.dead_letters(one.job, result):
             value = WindowedValue(letter, one.timestamp, (one.window,))
             yield TaggedOutput(DEAD_LETTERS, value)
-        for batch in fetching.tile_batches(one.key, one.messages, one.job, result):
+        for batch in fetching.tile_batches(one.key, one.job, result):
             yield WindowedValue(batch, one.timestamp, (one.window,))

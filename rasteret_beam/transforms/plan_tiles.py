@@ -7,21 +7,22 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import AsList
 
-from rasteret_beam.elements import PointBatch, Record, SampleBatch, TileBlockKey, TilePoints
+from rasteret_beam.elements import Batch, PointBatch, Record, SampleBatch, TileBlockKey
 from rasteret_beam.options import SampleOptions
-from rasteret_beam.planning import NO_TILE, Planner
-from rasteret_beam.transforms import _coders  # noqa: F401 -- registers the key's coder
+from rasteret_beam.planning import NO_TILE, PlanCounts, Planner, Tally
+from rasteret_beam.transforms import _coders  # noqa: F401 -- registers coders
 from rasteret_beam.transforms._metrics import Counters
 
-Planned = tuple[TileBlockKey, TilePoints | SampleBatch]
-"""A block of tiles with points that need it, or rows of points that need no tile."""
+Planned = tuple[TileBlockKey, Batch]
+"""A block's ``TilePoints``; or ``SampleBatch`` rows of points that need no tile."""
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class PlanTiles(beam.PTransform):
     """Finds the tiles that points need, from the index alone: no pixel is read.
 
-    The records are broadcast to every worker as a side input.
+    The records are broadcast to every worker as a side input: right for collections whose
+    tile tables are small. ``PlanTilesByCell`` gives the same plan for those of any size.
 
     Input: ``PointBatch``. Output: (``TileBlockKey``, ``TilePoints``); and, under keys of
     their own, ``SampleBatch`` rows of points without a sample, which pass through the
@@ -53,9 +54,7 @@ class _PlanFn(beam.DoFn):
     def __init__(self, options: SampleOptions) -> None:
         self._options = options
         self._records: list[Record] | None = None
-        self._counters = Counters(
-            "points_read", "points_invalid", "points_unmatched", "points_with_rows",
-        )
+        self._counters = Counters(*PlanCounts._fields)
 
     def process(
         self, batch: PointBatch, records: list[Record],
@@ -63,12 +62,22 @@ class _PlanFn(beam.DoFn):
         # Beam hands over the same list for every element of a bundle and window.
         if records is not self._records:
             self._records, self._planner = records, Planner(records, self._options)
-        plan = self._planner.plan(batch)
-        for name, amount in plan.counts._asdict().items():
-            self._counters.add(name, amount)
-        yield from plan.tiles
-        # Every batch has a key of its own: nothing of it needs to meet.
-        first = int(batch.points.column("point_index")[0].as_py()) if batch.points.num_rows else 0
-        key = TileBlockKey(NO_TILE, 0, 0, first)
-        for rows in plan.unmatched:
-            yield key, rows
+        tally = Tally(batch, self._options)
+        yield from self._planner.tiles(tally)
+        yield from finish(tally, self._counters)
+
+
+def finish(tally: Tally, counters: Counters) -> Iterator[tuple[TileBlockKey, SampleBatch]]:
+    """Counts the points of a batch, and gives rows of those that have no sample."""
+    for name, amount in tally.counts()._asdict().items():
+        counters.add(name, amount)
+    # Every batch has a key of its own: nothing of it needs to meet.
+    key = TileBlockKey(NO_TILE, 0, 0, first_index(tally.work.batch))
+    for rows in tally.rows():
+        yield key, rows
+
+
+def first_index(batch: PointBatch) -> int:
+    """Gives the ``point_index`` of a batch's first point; 0 where it has none."""
+    index = batch.points.column("point_index")
+    return int(index[0].as_py()) if len(index) else 0

@@ -11,7 +11,7 @@ from rasteret_beam import collection
 from rasteret_beam.collection import CollectionQuery, Fragment
 from rasteret_beam.elements import DeadLetter, Record
 from rasteret_beam.schema import Status
-from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
+from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters
 from rasteret_beam.transforms._outputs import NamedOutputs
 
 
@@ -71,11 +71,15 @@ class _ReadFragmentFn(beam.DoFn):
     def process(self, fragment: Fragment) -> Iterator[Any]:
         for record, letters in collection.read_fragment(self._query, fragment):
             self._counters.add("records_read")
-            absent = [x for x in letters if x.code == Status.BAND_MISSING.value]
-            broken = [x for x in letters if x.code != Status.BAND_MISSING.value]
-            self._counters.add("records_failed", 1 if broken else 0)
-            yield from dead_letter_outputs(absent, self._counters, "bands_missing")
-            for letter in broken:
+            count_letters(letters, self._counters)
+            for letter in letters:
                 yield TaggedOutput(DEAD_LETTERS, letter)
             if record is not None:
                 yield record
+
+
+def count_letters(letters: list[DeadLetter], counters: Counters) -> None:
+    """Counts what in one record cannot be used."""
+    absent = sum(letter.code == Status.BAND_MISSING.value for letter in letters)
+    counters.add("bands_missing", absent)
+    counters.add("records_failed", 1 if len(letters) > absent else 0)

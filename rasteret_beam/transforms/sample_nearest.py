@@ -1,11 +1,13 @@
 """Values out: decoded tiles -> sample rows."""
 
 import dataclasses
+from collections.abc import Iterable
+from typing import cast
 
 import apache_beam as beam
 
 from rasteret_beam import sampling
-from rasteret_beam.elements import SampleBatch, TileBatch
+from rasteret_beam.elements import Batch, SampleBatch, TileBatch
 from rasteret_beam.options import SampleOptions
 
 
@@ -25,13 +27,14 @@ class SampleNearest(beam.PTransform):
     options: SampleOptions
 
     def expand(
-        self, tiles: beam.PCollection[TileBatch | SampleBatch],
+        self, tiles: beam.PCollection[Batch],
     ) -> beam.PCollection[SampleBatch]:
-        """One Map, fused behind FetchTiles."""
-        return tiles | "Sample" >> beam.Map(_sample, self.options).with_output_types(SampleBatch)
+        """One FlatMap, fused behind FetchTiles."""
+        sample = beam.FlatMap(_sample, self.options).with_output_types(SampleBatch)
+        return tiles | "Sample" >> sample
 
 
-def _sample(batch: TileBatch | SampleBatch, options: SampleOptions) -> SampleBatch:
-    if isinstance(batch, SampleBatch):
-        return batch
-    return sampling.sample_nearest(batch, options)
+def _sample(batch: Batch, options: SampleOptions) -> Iterable[SampleBatch]:
+    if isinstance(batch, TileBatch):
+        return sampling.sample_nearest(batch, options)
+    return [cast("SampleBatch", batch)]

@@ -7,15 +7,23 @@ import apache_beam as beam
 
 from rasteret_beam.collection import CollectionQuery
 from rasteret_beam.collection.filters import Filters
+from rasteret_beam.collection.sizes import is_larger
 from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch
+from rasteret_beam.errors import OptionError, RasteretBeamError
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._outputs import NamedOutputs
 from rasteret_beam.transforms.fallback_ring import FallbackRing
 from rasteret_beam.transforms.fetch_tiles import FetchTiles
-from rasteret_beam.transforms.plan_tiles import PlanTiles
+from rasteret_beam.transforms.plan_tiles import Planned, PlanTiles
+from rasteret_beam.transforms.plan_tiles_by_cell import PlanTilesByCell
 from rasteret_beam.transforms.read_collection import ReadCollection
 from rasteret_beam.transforms.sample_nearest import SampleNearest
+
+JOINS = ("auto", "broadcast", "partitioned")
+
+BROADCAST_BYTES = 256 * 1024 * 1024
+"""Memory of the largest collection whose records are broadcast."""
 
 
 class SamplePointsResult(NamedTuple):
@@ -35,7 +43,7 @@ class SamplePointsResult(NamedTuple):
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class SamplePoints(NamedOutputs):
-    """Samples a collection at points: ReadCollection to FallbackRing in one transform.
+    """Samples a collection at points: from its records to FallbackRing in one transform.
 
     Input: ``PointBatch`` of ``ReadPoints`` or ``BatchPoints``. Output:
     ``SamplePointsResult``, one row per (point, record, band). Windows: those of the
@@ -48,6 +56,13 @@ class SamplePoints(NamedOutputs):
         filters: Conditions on the records.
         data_source: Whose band names to know; by default as the collection says.
         store: How files are read.
+        join: How points meet records. ``broadcast`` gives every worker all records;
+            ``partitioned`` reads them cell by cell, for collections of any size; ``auto``
+            decides from the collection's listing and Parquet footers when the pipeline
+            is built, and broadcasts what cannot be looked at from there.
+
+    Raises:
+        OptionError: No such join.
     """
 
     collection: str
@@ -55,15 +70,40 @@ class SamplePoints(NamedOutputs):
     filters: Filters = dataclasses.field(default_factory=Filters)
     data_source: str | None = None
     store: Store = dataclasses.field(default_factory=Store)
+    join: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Checks the join."""
+        if self.join not in JOINS:
+            msg = f"join must be one of {', '.join(JOINS)}, got {self.join!r}"
+            raise OptionError(msg)
 
     def expand(self, points: beam.PCollection[PointBatch]) -> SamplePointsResult:
         """The diagram of the README."""
-        query = CollectionQuery(
-            self.collection, self.options.bands, self.filters, self.data_source, self.store,
-        )
-        records, unusable = points.pipeline | "ReadCollection" >> ReadCollection(query=query)
-        planned = points | "PlanTiles" >> PlanTiles(records=records, options=self.options)
+        planned, unusable = self._plan(points)
         fetched = planned | "FetchTiles" >> FetchTiles(store=self.store)
         nearest = fetched.tiles | "SampleNearest" >> SampleNearest(options=self.options)
         sampled = nearest | "FallbackRing" >> FallbackRing(options=self.options)
         return SamplePointsResult(sampled, fetched.dead_letters, unusable)
+
+    def _plan(
+        self, points: beam.PCollection[PointBatch],
+    ) -> tuple[beam.PCollection[Planned], beam.PCollection[DeadLetter]]:
+        """Joins points and records; gives what is planned, and unusable records."""
+        query = CollectionQuery(
+            self.collection, self.options.bands, self.filters, self.data_source, self.store,
+        )
+        if self._joins_by_cell(query):
+            return points | "PlanTiles" >> PlanTilesByCell(query=query, options=self.options)
+        records, unusable = points.pipeline | "ReadCollection" >> ReadCollection(query=query)
+        planned = points | "PlanTiles" >> PlanTiles(records=records, options=self.options)
+        return planned, unusable
+
+    def _joins_by_cell(self, query: CollectionQuery) -> bool:
+        if self.join != "auto":
+            return self.join == "partitioned"
+        try:
+            return is_larger(query, BROADCAST_BYTES)
+        except (RasteretBeamError, OSError):
+            # What cannot be looked at from here may be there for the workers, or they tell.
+            return False

@@ -58,6 +58,10 @@ def test_every_compression_has_one_decoder():
     assert not set(codecs.BYTE_DECODERS) & set(codecs.PIXEL_DECODERS)
 
 
+def test_decoders_of_a_prefix_are_of_codecs_of_bytes():
+    assert set(codecs.BYTE_DECODERS) > set(codecs.PREFIX_DECODERS)
+
+
 def test_predictors_apply_to_codecs_of_bytes_alone():
     assert set(codecs.BYTE_DECODERS) > codecs.PREDICTABLE
     assert {Compression.NONE, Compression.PACKBITS}.isdisjoint(codecs.PREDICTABLE)
@@ -357,25 +361,33 @@ BOMBS = {
 
 _IN_ANOTHER_PROCESS = """
 import json, os, pathlib, re, sys
+import numpy as np
 from rasteret_beam.elements import TileLayout
 from rasteret_beam.errors import DecodeError
-from rasteret_beam.tiff.tile import decode_tile
+from rasteret_beam.tiff.tile import decode_rows, decode_tile
 
 def peak_kb():
     # Not ru_maxrss, which still holds the parent's from before the exec.
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 
+def outcome(decode):
+    try:
+        pixels = decode()
+    except DecodeError:
+        return "refused"
+    return [pixels.nbytes, int(pixels.max())]
+
 def attempt(path, compression):
     samples = 3 if path.name == "webp" else 1
-    layout = TileLayout(32, 32, "uint8", samples, compression, bits_per_sample=8)
+    small, large = (
+        TileLayout(side, side, "uint8", samples, compression, bits_per_sample=8)
+        for side in (32, 1024)
+    )
     data = path.read_bytes()
     before = peak_kb()
-    try:
-        pixels = decode_tile(data, layout)
-        outcome = [pixels.nbytes, int(pixels.max())]
-    except DecodeError:
-        outcome = "refused"
-    return outcome, (peak_kb() - before) / 1024
+    whole = outcome(lambda: decode_tile(data, small))
+    rows = outcome(lambda: decode_rows(data, large, np.array([2])).pixels)
+    return whole, rows, (peak_kb() - before) / 1024
 
 folder, compressions = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
 for name, compression in compressions.items():
@@ -389,7 +401,7 @@ for name, compression in compressions.items():
 
 @pytest.fixture(scope="module")
 def bombs_set_off(tmp_path_factory):
-    """By name, what came of a bomb, and the memory it took in MB."""
+    """By name, what came of a bomb's tile, of one row of it, and the memory it took in MB."""
     folder = tmp_path_factory.mktemp("bombs")
     for name, (_, make) in BOMBS.items():
         (folder / name).write_bytes(make())
@@ -400,12 +412,13 @@ def bombs_set_off(tmp_path_factory):
         env=environment, capture_output=True, check=True, timeout=300,
     )  # fmt: skip
     lines = [json.loads(line) for line in ran.stdout.splitlines()]
-    return {name: (outcome, grown_mb) for name, outcome, grown_mb in lines}
+    return {name: outcomes for name, *outcomes in lines}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_or_cut_within_100_mb(name, bombs_set_off):
-    outcome, grown_mb = bombs_set_off[name]
-    assert outcome in ("refused", [1024, 0])
+    whole, row, grown_mb = bombs_set_off[name]
+    assert whole in ("refused", [1024, 0])
+    assert row in ("refused", [1024, 0])
     assert grown_mb < 100

@@ -67,6 +67,14 @@ def test_floating_point_planes_equal_the_loop_of_the_note(dtype, samples):
     assert found.shape == shape
 
 
+@pytest.mark.parametrize("rows", [136, 137, 300])
+def test_floating_point_is_undone_in_rows_that_are_many(rows):
+    shape, kind = (rows, 60, 2), np.dtype("f4")
+    encoded = _noise("u1", (*shape, 4))
+    found = undo_floating_point(encoded, kind)
+    assert found.tobytes() == _floats_by_loop(encoded.tobytes(), kind, shape).tobytes()
+
+
 def test_horizontal_is_undone_in_place():
     pixels = np.array([[[10], [1], [1]]], np.uint8)
     assert undo_horizontal(pixels) is None
