@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +13,7 @@ from rasteret_beam.errors import PointsError
 from rasteret_beam.grid import crs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rasteret_beam.elements import PlannedPoints, RecordInfo
+    from rasteret_beam.elements import RecordInfo
     from rasteret_beam.options import SampleOptions
 
 POINT_COLUMNS = ("point_index", "point_x", "point_y")
@@ -158,66 +156,6 @@ def check_collisions(points: pa.Schema, options: SampleOptions) -> None:
         raise PointsError(msg)
 
 
-def make_samples(  # noqa: PLR0913 -- one argument a column
-    options: SampleOptions,
-    *,
-    point_index: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    point_crs: str | None,
-    record: RecordInfo | None,
-    bands: Sequence[str],
-    band_codes: np.ndarray,
-    value: np.ndarray,
-    status_codes: np.ndarray,
-    columns: pa.RecordBatch | None,
-) -> pa.RecordBatch:
-    """Builds sample rows of one record, or of points without one.
-
-    Args:
-        options: Decides which columns there are.
-        point_index: int64, shape (n_rows,).
-        x: float64, shape (n_rows,), input coordinates.
-        y: float64, shape (n_rows,), input coordinates.
-        point_crs: CRS of the input coordinates, or None.
-        record: The record, or None.
-        bands: Band names.
-        band_codes: int32, shape (n_rows,), index into ``bands``; -1 for no band.
-        value: float64, shape (n_rows,).
-        status_codes: int8, shape (n_rows,), index into ``STATUSES``; rows of a status
-            that has no value get a null.
-        columns: The user's columns, n_rows rows, or None.
-
-    Returns:
-        Rows in ``sample_schema``.
-    """
-    n_rows = len(point_index)
-    # A float64 of NaN is a value (a NaN pixel); what has no value is null.
-    no_value = status_codes >= STATUS_CODES[Status.OUT_OF_EXTENT.value]
-    arrays: list[Any] = [
-        pa.array(point_index, pa.int64()),
-        pa.array(x, pa.float64()),
-        pa.array(y, pa.float64()),
-        _constant(crs.epsg(point_crs), n_rows, pa.int32()),
-        _text(None if record is None else record.record_id, n_rows),
-        _constant(None if record is None else record.datetime_us, n_rows, pa.timestamp("us")),
-        _text(None if record is None else record.collection, n_rows),
-        pa.DictionaryArray.from_arrays(
-            pa.array(band_codes, pa.int32(), mask=band_codes < 0), pa.array(bands, pa.string()),
-        ),
-        pa.array(value, pa.float64(), mask=no_value),
-        _constant(None if record is None else record.epsg, n_rows, pa.int32()),
-    ]
-    if options.with_neighbourhood:
-        arrays.append(pa.nulls(n_rows, pa.list_(pa.float64())))
-    if options.with_status:
-        arrays.append(status_column(status_codes))
-    if columns is not None:
-        arrays.extend(columns.columns)
-    schema = sample_schema(options, None if columns is None else columns.schema)
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
 class PointArrays(NamedTuple):
     """What sample rows say of their points, made once for all records and bands.
 
@@ -241,58 +179,71 @@ class PointArrays(NamedTuple):
         )
 
 
-def point_arrays(options: SampleOptions, planned: PlannedPoints) -> PointArrays:
-    """Gives the columns that sample rows share with their points."""
-    points, columns = planned.points, planned.columns
+def point_arrays(
+    options: SampleOptions,
+    point_index: np.ndarray,
+    xy: tuple[np.ndarray, np.ndarray],
+    point_crs: str | None,
+    columns: pa.RecordBatch | None,
+) -> PointArrays:
+    """Gives the columns that sample rows share with their points.
+
+    Args:
+        options: Decides which columns rows have.
+        point_index: int64, shape (n_points,).
+        xy: float64, shape (n_points,) each, input coordinates.
+        point_crs: CRS of the input coordinates, or None.
+        columns: The user's columns, n_points rows, or None.
+    """
     return PointArrays(
         sample_schema(options, None if columns is None else columns.schema),
         (
-            pa.array(points["point_index"]),
-            pa.array(points["x"]),
-            pa.array(points["y"]),
-            _constant(crs.epsg(planned.crs), len(points), pa.int32()),
+            pa.array(point_index, pa.int64()),
+            *(pa.array(axis, pa.float64()) for axis in xy),
+            _constant(crs.epsg(point_crs), len(point_index), pa.int32()),
         ),
         () if columns is None else tuple(columns.columns),
     )
 
 
-def band_samples(  # noqa: PLR0913 -- one argument a column
+def make_samples(  # noqa: PLR0913 -- one argument a column
     options: SampleOptions,
     points: PointArrays,
     *,
-    record: RecordInfo,
-    band: str,
+    record: RecordInfo | None,
+    band: str | None,
     value: np.ndarray,
     status_codes: np.ndarray | None,
     neighbours: np.ndarray | None = None,
 ) -> pa.RecordBatch:
-    """Builds sample rows of one band of one record; columns of the points are shared.
+    """Builds sample rows of one band of one record, or of points without one.
 
     Args:
         options: Decides which columns there are.
-        points: The points, one a row.
-        record: The record.
-        band: Name of the band.
+        points: The points, one a row; their columns are shared, not copied.
+        record: The record, or None.
+        band: Name of the band, or None.
         value: float64, shape (n_rows,).
-        status_codes: int8, shape (n_rows,), index into ``STATUSES``; None where all are OK.
+        status_codes: int8, shape (n_rows,), index into ``STATUSES``; rows of a status
+            that has no value get a null. None where all are OK.
         neighbours: float64, shape (n_rows, n_pixels), of ``neighbourhood_values``, where
             they are known.
 
     Returns:
         Rows in ``sample_schema``.
     """
-    n_rows = len(value)
-    no_value = None
+    n_rows, no_value = len(value), None
     if status_codes is not None:
+        # A float64 of NaN is a value (a NaN pixel); what has no value is null.
         no_value = status_codes >= STATUS_CODES[Status.OUT_OF_EXTENT.value]
     record_id, when, collection, epsg = _record_columns(record, n_rows)
-    arrays: list[Any] = [
+    arrays = [
         *points.columns,
         record_id,
         when,
         collection,
         _text(band, n_rows),
-        pa.array(value, mask=no_value),
+        pa.array(value, pa.float64(), mask=no_value),
         epsg,
     ]
     if options.with_neighbourhood:
@@ -309,13 +260,16 @@ def band_samples(  # noqa: PLR0913 -- one argument a column
 
 
 @functools.lru_cache(maxsize=4)
-def _record_columns(record: RecordInfo, n_rows: int) -> tuple[pa.Array, ...]:
+def _record_columns(record: RecordInfo | None, n_rows: int) -> tuple[pa.Array, ...]:
     """What the bands of a record share: ``record_id``, ``datetime``, ``collection``, its CRS."""
+    record_id, when, collection, epsg = (None,) * 4
+    if record is not None:
+        record_id, _, when, collection, epsg = record
     return (
-        _text(record.record_id, n_rows),
-        _constant(record.datetime_us, n_rows, pa.timestamp("us")),
-        _text(record.collection, n_rows),
-        _constant(record.epsg, n_rows, pa.int32()),
+        _text(record_id, n_rows),
+        _constant(when, n_rows, pa.timestamp("us")),
+        _text(collection, n_rows),
+        _constant(epsg, n_rows, pa.int32()),
     )
 
 
@@ -344,9 +298,7 @@ def _constant(value: int | None, n_rows: int, kind: pa.DataType) -> pa.Array:
 
 def _text(value: str | None, n_rows: int) -> pa.DictionaryArray:
     if value is None:
-        return pa.DictionaryArray.from_arrays(
-            pa.nulls(n_rows, pa.int32()), pa.array([], pa.string()),
-        )
+        return _dictionary(pa.nulls(n_rows, pa.int32()), pa.array([], pa.string()))
     return _dictionary(_zeros(n_rows), pa.array([value], pa.string()))
 
 

@@ -25,16 +25,13 @@ def _batch(x, y, crs="EPSG:4326", columns=None):
     n_rows = len(x)
     samples = schema.make_samples(
         OPTIONS,
-        point_index=np.arange(n_rows),
-        x=np.array(x, float),
-        y=np.array(y, float),
-        point_crs=crs,
+        schema.point_arrays(
+            OPTIONS, np.arange(n_rows), (np.array(x, float), np.array(y, float)), crs, columns,
+        ),
         record=RecordInfo("r", 0, 0, "c", 32631),
-        bands=("B1",),
-        band_codes=np.zeros(n_rows, np.int32),
+        band="B1",
         value=np.arange(n_rows, dtype=float),
-        status_codes=np.zeros(n_rows, np.int8),
-        columns=columns,
+        status_codes=None,
     )
     return SampleBatch(samples, crs)
 

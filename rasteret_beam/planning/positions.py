@@ -104,18 +104,20 @@ class BatchPositions:
     ) -> SampleBatch:
         """Rows without a value."""
         event_time = self.batch.event_time_us
+        arrays = schema.point_arrays(
+            options,
+            self.index[points],
+            (self.x[points], self.y[points]),
+            self.batch.crs,
+            None if self.columns is None else self.columns.take(pa.array(points)),
+        )
         samples = schema.make_samples(
             options,
-            point_index=self.index[points],
-            x=self.x[points],
-            y=self.y[points],
-            point_crs=self.batch.crs,
+            arrays,
             record=None if record is None else record.info,
-            bands=[] if band is None else [band],
-            band_codes=np.full(len(points), -1 if band is None else 0, np.int32),
+            band=band,
             value=np.full(len(points), np.nan),
             status_codes=status,
-            columns=None if self.columns is None else self.columns.take(pa.array(points)),
         )
         times = None if event_time is None else event_time[points]
         return SampleBatch(samples, self.batch.crs, times)

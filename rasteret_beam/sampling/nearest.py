@@ -94,7 +94,7 @@ class _Rows(NamedTuple):
 def _samples(
     batch: TileBatch, options: SampleOptions, rows: _Rows, neighbours: np.ndarray | None = None,
 ) -> SampleBatch:
-    samples = schema.band_samples(
+    samples = schema.make_samples(
         options,
         rows.arrays,
         record=batch.source.record,
@@ -133,4 +133,8 @@ def _shared(
     points: BlockPoints, options: SampleOptions,
 ) -> tuple[PointArrays, np.ndarray | None]:
     """The files of one block follow each other: what they share is made once."""
-    return schema.point_arrays(options, points.planned), points.planned.event_time_us
+    planned, located = points.planned, points.planned.points
+    arrays = schema.point_arrays(
+        options, located["point_index"], (located["x"], located["y"]), planned.crs, planned.columns,
+    )
+    return arrays, planned.event_time_us
