@@ -10,7 +10,6 @@ else the run fails.
 
 import argparse
 import asyncio
-import collections
 import concurrent.futures
 import contextlib
 import hashlib
@@ -18,8 +17,6 @@ import io
 import json
 import os
 import pathlib
-import re
-import resource
 import statistics
 import struct
 import subprocess
@@ -31,95 +28,28 @@ import urllib.parse
 import urllib.request
 import zlib
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.extend(str(folder) for folder in pathlib.Path(__file__).resolve().parents[:2])
 import rasteret_env
+import serving
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 EPSG, ORIGIN, PIXEL_METRES = 32631, (499_980.0, 4_600_020.0), 10.0
 BLOCK_BYTES = 16 * 1024
 COMPARED_FILES = 20
 POOL_THREADS = 32
-_RANGE = re.compile(rb"\r\nrange: *bytes=(\d*)-(\d*)\r\n", re.IGNORECASE)
 
 
-# The server: one process, one thread, files in memory.
-
-
-class RangeServer(asyncio.Protocol):
-    """Answers ranged GET and HEAD after a latency, in the order asked, also pipelined."""
-
-    def __init__(self, files, stats, latency_seconds):
-        self._files, self._stats, self._latency = files, stats, latency_seconds
-        self._loop = asyncio.get_running_loop()
-        self._unread, self._waiting = b"", collections.deque()
-
-    def connection_made(self, transport):
-        self._transport = transport
-        self._stats["connections"] += 1
-
-    def data_received(self, data):
-        *heads, self._unread = (self._unread + data).split(b"\r\n\r\n")
-        for head in heads:
-            self._waiting.append(head + b"\r\n")
-            # Timers that are due together may fire in any order: each takes the oldest.
-            self._loop.call_later(self._latency, self._answer)
-
-    def _answer(self):
-        head = self._waiting.popleft()
-        if self._transport.is_closing():
-            return
-        method, target, _ = head.split(b" ", 2)
-        path = target.partition(b"?")[0].decode()
-        if path == "/__stats":
-            told = {**self._stats, "cpu_seconds": cpu_seconds()}
-            self._send(b"200 OK", json.dumps(told).encode())
-            return
-        data = self._files.get(path.rpartition("/")[0])
-        if data is None:
-            self._send(b"404 Not Found", b"")
-            return
-        status, body, span = ranged(data, _RANGE.search(head))
-        self._stats["requests"] += 1
-        self._stats["bytes"] += 0 if method == b"HEAD" else len(body)
-        self._send(status, body, span, with_body=method != b"HEAD")
-
-    def _send(self, status, body, span=b"", *, with_body=True):
-        head = (
-            b"HTTP/1.1 %b\r\nContent-Length: %d\r\nAccept-Ranges: bytes\r\n"
-            b'ETag: "one"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n%b\r\n'
-        ) % (status, len(body), span)
-        self._transport.write(head + bytes(body) if with_body else head)
-
-
-def ranged(data, wanted):
-    """Status, body and Content-Range of an answer (RFC 9110, section 14)."""
-    size = len(data)
-    if wanted is None or wanted.groups() == (b"", b""):
-        return b"200 OK", data, b""
-    first, last = (int(g) if g else None for g in wanted.groups())
-    if first is None:
-        first, last = max(size - last, 0), size - 1
-    last = size - 1 if last is None else min(last, size - 1)
-    if first > last:
-        unmet = b"Content-Range: bytes */%d\r\n" % size
-        return b"416 Range Not Satisfiable", b"", unmet
-    span = b"Content-Range: bytes %d-%d/%d\r\n" % (first, last, size)
-    return b"206 Partial Content", data[first : last + 1], span
+# The server: files in memory, in a process of its own.
 
 
 async def serve(folder, latency_seconds):
     """Serves ``/{stem}/{anything}`` from each TIFF in a folder; tells its port first."""
     files = {f"/{path.stem}": memoryview(path.read_bytes()) for path in folder.glob("*.tif")}
-    stats = dict.fromkeys(("requests", "bytes", "connections"), 0)
-    server = await asyncio.get_running_loop().create_server(
-        lambda: RangeServer(files, stats, latency_seconds), "127.0.0.1", 0, backlog=2048,
-    )
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    await serving.serve(lambda path: files.get(path.rpartition("/")[0]), latency_seconds)
 
 
 @contextlib.contextmanager
-def serving(folder, latency_ms):
+def running_server(folder, latency_ms):
     """Gives the address of a server that lasts until the block ends."""
     command = [
         sys.executable, __file__, "--serve", str(folder), "--latency_ms", str(latency_ms),
@@ -129,11 +59,6 @@ def serving(folder, latency_ms):
             yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
         finally:
             process.terminate()
-
-
-def stats_of(url):
-    with urllib.request.urlopen(url + "/__stats", timeout=60) as answer:  # noqa: S310
-        return json.load(answer)
 
 
 # The files.
@@ -320,10 +245,10 @@ def in_threads(one, urls, threads):
 
 
 def timed(job):
-    started, before = time.perf_counter(), cpu_seconds()
+    started, before = time.perf_counter(), serving.cpu_seconds()
     result = job()
     wall = time.perf_counter() - started
-    return {"wall": wall, "cpu": cpu_seconds() - before, "result": result}
+    return {"wall": wall, "cpu": serving.cpu_seconds() - before, "result": result}
 
 
 def offsets_of(folder):
@@ -338,11 +263,6 @@ def offsets_of(folder):
 
 def stem(url):
     return pathlib.PurePosixPath(urllib.parse.urlsplit(url).path).stem
-
-
-def cpu_seconds():
-    uses = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(use.ru_utime + use.ru_stime for use in uses)
 
 
 # The comparison.
@@ -379,12 +299,12 @@ def run_row(row, threads, urls, arguments):
         environment.pop("PYTHONPATH")
     with tempfile.TemporaryDirectory() as folder:
         job = {"row": row, "urls": urls, "options": {"folder": folder, "threads": threads}}
-        before, started = stats_of(server), time.perf_counter()
+        before, started = serving.stats_of(server), time.perf_counter()
         done = subprocess.run(  # noqa: S603
             [python, *flags, __file__, "--row", "-"], input=json.dumps(job), text=True,
             cwd=folder, env=environment, capture_output=True, check=False,
         )  # fmt: skip
-        total, after = time.perf_counter() - started, stats_of(server)
+        total, after = time.perf_counter() - started, serving.stats_of(server)
     if done.returncode:
         msg = f"{row} failed:\n{done.stderr[-3000:]}"
         raise RuntimeError(msg)
@@ -493,7 +413,7 @@ def main():
             print(f"rasteret: not run; {rasteret_env.find()[1]}")
         with tempfile.TemporaryDirectory() as folder:
             write_files(pathlib.Path(folder))
-            with serving(folder, arguments.latency_ms) as url:
+            with running_server(folder, arguments.latency_ms) as url:
                 compare("s2", arguments.files, url, arguments)
                 compare("big", arguments.big_files, url, arguments)
     return 0
