@@ -27,6 +27,7 @@ from rasteret_beam.options import MATCHES, NEIGHBOURHOODS, UNMATCHED
 from rasteret_beam.output import FORMATS
 from rasteret_beam.reporting import SAMPLE_SHARES, sample_summary
 from rasteret_beam.runners import flags, launch
+from rasteret_beam.transforms.sample_points import JOINS
 
 
 class SamplePointsOptions(PipelineOptions):
@@ -59,6 +60,8 @@ class SamplePointsOptions(PipelineOptions):
         add("--error_threshold", type=float, default=0.01,
             help="Tolerated share of failed tiles, records or points, 0 to 1")
         add("--dead_letters", help="Folder for what could not be read, as JSON lines")
+        add("--join", default="auto", help=f"How points meet records: {' | '.join(JOINS)} "
+            "(auto: by the collection's size)")
         add("--data_source", help="Whose band names to know, like sentinel-2-l2a")
         add("--allow_http", action="store_true", help="Permit plain http:// addresses")
 
@@ -100,6 +103,7 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
         ),
         data_source=options.data_source,
         store=store,
+        join=options.join,
     )
     _ = sampled.samples | "WriteSamples" >> WriteSamples(
         folder=options.output, output_format=options.output_format,

@@ -29,6 +29,8 @@ def alike(columns: Sequence[pa.Array], n_rows: int) -> tuple[np.ndarray, np.ndar
     >>> alike([pa.array([1, 1, 2, 1]), pa.array(["a", "b", None, "a"])], 4)[0].tolist()
     [0, 1, 2, 0]
     """
+    if n_rows <= 1:
+        return np.zeros(n_rows, np.int64), np.arange(n_rows)
     codes = np.zeros(n_rows, np.int64)
     for column in columns:
         codes = _refined(codes, column)

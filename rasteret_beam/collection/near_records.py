@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rasteret_beam.elements import DeadLetter, Record
 
 _FILES_AT_ONCE = 16
-_ROWS_AT_ONCE = 2048
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 2048, 16 * 1024 * 1024
 
 
 class FoundRecord(NamedTuple):
@@ -95,16 +95,14 @@ class _Piece(NamedTuple):
 def _made(query: CollectionQuery, pieces: Iterable[_Piece]) -> Iterator[FoundRecord]:
     """Makes records, of many rows at once: a cell takes few from each file."""
     waiting: list[_Piece] = []
-    n_rows = 0
+    n_rows = n_bytes = 0
     for piece in pieces:
-        if waiting and not piece.rows.schema.equals(waiting[0].rows.schema):
+        full = n_rows >= _ROWS_AT_ONCE or n_bytes >= _BYTES_AT_ONCE
+        if waiting and (full or not piece.rows.schema.equals(waiting[0].rows.schema)):
             yield from _together(query, waiting)
-            waiting, n_rows = [], 0
+            waiting, n_rows, n_bytes = [], 0, 0
         waiting.append(piece)
-        n_rows += piece.rows.num_rows
-        if n_rows >= _ROWS_AT_ONCE:
-            yield from _together(query, waiting)
-            waiting, n_rows = [], 0
+        n_rows, n_bytes = n_rows + piece.rows.num_rows, n_bytes + piece.rows.nbytes
     if waiting:
         yield from _together(query, waiting)
 

@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 
 from rasteret_beam.collection.boxes import bbox_array, meets_any
 from rasteret_beam.collection.fragments import Fragment, open_fragment
+from rasteret_beam.collection.records import reading
 from rasteret_beam.collection.sizes import row_group_bytes, table_columns
 
 if TYPE_CHECKING:
@@ -108,17 +109,14 @@ def survey_fragment(query: CollectionQuery, fragment: Fragment) -> tuple[Survey,
         The survey; and int64, the places in the file of records without a bbox.
 
     Raises:
-        CollectionError: The file lacks a filter's column.
+        CollectionError: The file is not Parquet, or lacks a filter's column.
     """
-    opened = open_file(query.store, fragment)
-    condition = query.filters.expression(opened.dataset.schema)
-    part = opened.file
-    if condition is not None:
-        part = part.subset(filter=condition, schema=opened.dataset.schema)
-    ids = np.array([group.id for group in part.row_groups], np.int64)
-    if not len(ids):
-        return EMPTY, ids
-    found = scan(opened, ids, ["datetime"], query)
+    with reading(fragment):
+        opened = open_file(query.store, fragment)
+        ids = _groups_that_may_meet(opened, query)
+        if not len(ids):
+            return EMPTY, ids
+        found = scan(opened, ids, ["datetime"], query)
     nowhere = ~np.isfinite(found.bboxes).all(axis=1)
     placed = found.meets & ~nowhere
     days, records = np.unique(_days(found.rows["datetime"].filter(placed)), return_counts=True)
@@ -146,6 +144,14 @@ def survey_fragment(query: CollectionQuery, fragment: Fragment) -> tuple[Survey,
         int(found.meets.sum()),
     )
     return survey, found.row[found.meets & nowhere]
+
+
+def _groups_that_may_meet(opened: OpenFile, query: CollectionQuery) -> np.ndarray:
+    """Row groups that the file's statistics do not rule out."""
+    condition, part = query.filters.expression(opened.dataset.schema), opened.file
+    if condition is not None:
+        part = part.subset(filter=condition, schema=opened.dataset.schema)
+    return np.array([group.id for group in part.row_groups], np.int64)
 
 
 class Scan(NamedTuple):

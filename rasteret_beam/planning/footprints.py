@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import shapely
 
 from rasteret_beam.grid import crs
 from rasteret_beam.schema import Status
@@ -111,10 +110,10 @@ def _footprint(record: Record) -> tuple[tuple[float, ...], str | None]:
 
 def _space(ids: list[int], keys: list[tuple[tuple[float, ...], str | None]]) -> _Space:
     bboxes = np.array([keys[at][0] for at in ids], np.float64).reshape(-1, 4)
-    # A bbox whose minimum lies above its maximum holds no point; as a box it would.
+    # A bbox whose minimum lies above its maximum holds no point; as a shape it would.
     proper = (bboxes[:, 0] <= bboxes[:, 2]) & (bboxes[:, 1] <= bboxes[:, 3])
     own_crs = np.array([keys[at][1] for at in ids], object)
-    return _Space(np.array(ids, np.int64), own_crs, proper, shapely.box(*bboxes[proper].T))
+    return _Space(np.array(ids, np.int64), own_crs, proper, bboxes[proper])
 
 
 def _newest_first(datetime_us: int | None) -> tuple[bool, int]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _HALF_TURN = 180
 _PAIRS_AT_ONCE = 4_000_000
+_FEW_BOXES = 128
+"""Up to here every point is compared with every box; more are worth a tree of the points."""
 
 
 class BatchPositions:
@@ -42,7 +44,7 @@ class BatchPositions:
         """Finds the points inside boxes, closed; longitudes also as they are within +-180.
 
         Args:
-            boxes: Shapely boxes, shape (n_boxes,).
+            boxes: float64, shape (n_boxes, 4): xmin, ymin, xmax, ymax.
             space: The CRS in which they are compared.
 
         Yields:
@@ -51,11 +53,20 @@ class BatchPositions:
         lon, lat, points = self.lonlat(space)
         if not len(points) or not len(boxes):
             return
+        if len(boxes) <= _FEW_BOXES:
+            for at, (xmin, ymin, xmax, ymax) in enumerate(boxes.tolist()):
+                inside = (lon >= xmin) & (lon <= xmax) & (lat >= ymin) & (lat <= ymax)
+                found = points[inside]
+                if len(found):
+                    ascending = bool((found[1:] > found[:-1]).all())
+                    yield at, found if ascending else np.unique(found)
+            return
+        shapes = shapely.box(*boxes.T)
         tree = shapely.STRtree(shapely.points(lon, lat))
         # Every pair is listed: as many boxes at once as can be, if all hold every point.
         step = max(_PAIRS_AT_ONCE // len(points), 1)
         for first in range(0, len(boxes), step):
-            box, hit = tree.query(boxes[first : first + step])
+            box, hit = tree.query(shapes[first : first + step])
             if not len(box):
                 continue
             order = np.lexsort((points[hit], box))

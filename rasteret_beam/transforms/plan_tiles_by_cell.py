@@ -104,7 +104,8 @@ class PlanTilesByCell(NamedOutputs):
             | "GroupByRecord" >> beam.GroupByKey()
             | "Once" >> beam.ParDo(_OnceFn()).with_output_types(DeadLetter)
         )
-        letters = (surveys[DEAD_LETTERS], once) | "DeadLetters" >> beam.Flatten()
+        unplaced = surveys[DEAD_LETTERS] | "Unplaced" >> _globally(bounded=points.is_bounded)
+        letters = (unplaced, once) | "DeadLetters" >> beam.Flatten()
         return PlanTilesByCellResult(outputs.planned, letters)
 
 

@@ -223,3 +223,17 @@ def test_hrefs_of_local_files_are_whole_paths(place, build, monkeypatch):
     assert build("--inputs", "scenes/*.tif", "--output", "collection") == 0
     asset = pq.read_table("collection")["assets"][0].as_py()["B1"]
     assert pathlib.Path(asset["href"]).is_absolute()
+
+
+@pytest.mark.usefixtures("collection")
+@pytest.mark.parametrize("join", ["broadcast", "partitioned"])
+def test_either_join_gives_the_rows(place, sample, join):
+    assert sample(*_flags(place, join=join)) == 0
+    values = [value for value in pq.read_table(place / "samples")["value"].to_pylist() if value]
+    assert sorted(values) == [102.0, 2030.0, 4747.0, 10102.0, 12030.0, 14747.0]
+
+
+@pytest.mark.usefixtures("collection")
+def test_a_join_that_is_none_is_refused(place, sample, capsys):
+    assert sample(*_flags(place, join="sideways")) == 2
+    assert "broadcast, partitioned" in capsys.readouterr().err
