@@ -28,6 +28,10 @@ POINT_DTYPE = np.dtype(
 """One planned point: its index, its input coordinates, its position on the pixel grid."""
 
 
+_WORTH_A_LOOK_ROWS = 1024
+_WHOLE_BITS = (8, 16, 32, 64)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Geotransform:
     """Axis-aligned mapping from pixel to world, by the outer corner of pixel (0, 0).
@@ -193,14 +197,67 @@ class Batch:
         raise NotImplementedError
 
 
-def _pack(batch: pa.RecordBatch) -> bytes:
+class _Packed(NamedTuple):
+    """A record batch as IPC streams.
+
+    Attributes:
+        n_rows: Its number of rows.
+        constant: For each column, whether all its rows are alike.
+        varying: The other columns.
+        first_row: One row of the constant ones; empty where there are none.
+    """
+
+    n_rows: int
+    constant: list[bool]
+    varying: bytes
+    first_row: bytes
+
+
+def _pack(batch: pa.RecordBatch) -> _Packed:
+    # What a record or band says is alike in all rows of a batch: a third of most batches.
+    large = batch.num_rows >= _WORTH_A_LOOK_ROWS
+    constant = [large and _is_constant(column) for column in batch.columns]
+    alike = [at for at, same in enumerate(constant) if same]
+    varying = batch.select([at for at, same in enumerate(constant) if not same])
+    first_row = _to_ipc(batch.select(alike).slice(0, 1)) if alike else b""
+    return _Packed(batch.num_rows, constant, _to_ipc(varying), first_row)
+
+
+def _unpack(packed: _Packed) -> pa.RecordBatch:
+    varying = _from_ipc(packed.varying)
+    if not packed.first_row:
+        return varying
+    one, same = pa.array(np.zeros(packed.n_rows, np.int32)), _from_ipc(packed.first_row)
+    sources = {True: iter(range(same.num_columns)), False: iter(range(varying.num_columns))}
+    fields, arrays = [], []
+    for constant in packed.constant:
+        at, batch = next(sources[constant]), same if constant else varying
+        fields.append(batch.schema.field(at))
+        arrays.append(batch.column(at).take(one) if constant else batch.column(at))
+    schema = pa.schema(fields, metadata=varying.schema.metadata)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _is_constant(column: pa.Array) -> bool:
+    if column.null_count:
+        return bool(column.null_count == len(column))
+    if pa.types.is_dictionary(column.type):
+        column = column.indices
+    if not (pa.types.is_primitive(column.type) and column.type.bit_width in _WHOLE_BITS):
+        return False
+    width = column.type.bit_width // 8
+    raw = np.frombuffer(column.buffers()[1], f"i{width}", len(column), column.offset * width)
+    return bool((raw == raw[0]).all())
+
+
+def _to_ipc(batch: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
     return sink.getvalue().to_pybytes()
 
 
-def _unpack(data: bytes) -> pa.RecordBatch:
+def _from_ipc(data: bytes) -> pa.RecordBatch:
     with pa.ipc.open_stream(data) as reader:
         return reader.read_next_batch()
 
@@ -231,7 +288,7 @@ class PointBatch(Batch):
         return _point_batch, (_pack(self.points), self.crs, self.event_time_us)
 
 
-def _point_batch(data: bytes, crs: str | None, event_time_us: np.ndarray | None) -> PointBatch:
+def _point_batch(data: _Packed, crs: str | None, event_time_us: np.ndarray | None) -> PointBatch:
     return PointBatch(_unpack(data), crs, event_time_us)
 
 
@@ -334,7 +391,7 @@ class PlannedPoints:
 
 
 def _planned_points(
-    points: np.ndarray, data: bytes | None, crs: str | None, event_time_us: np.ndarray | None,
+    points: np.ndarray, data: _Packed | None, crs: str | None, event_time_us: np.ndarray | None,
 ) -> PlannedPoints:
     columns = None if data is None else _unpack(data)
     return PlannedPoints(points, columns, crs, event_time_us)
@@ -473,31 +530,31 @@ class SampleBatch(Batch):
         event_time_us: int64, shape (n_rows,), or None.
         windows: Pixels around the rows (and around rows of other batches); empty
             once ``FallbackRing`` is through.
+        neighbours: The file's dtype, shape (n_rows, (2r + 1)^2): what is to become of
+            the rows' ``neighbourhood_values``; None once ``FallbackRing`` is through.
+            Several times smaller than the column.
     """
 
     samples: pa.RecordBatch
     crs: str | None
     event_time_us: np.ndarray | None = None
     windows: tuple[PixelWindows, ...] = ()
+    neighbours: np.ndarray | None = None
 
     @property
     def nbytes(self) -> int:
         """Memory of the rows and windows, in bytes."""
-        return int(self.samples.nbytes) + sum(w.values.nbytes for w in self.windows)
+        around = 0 if self.neighbours is None else self.neighbours.nbytes
+        return int(self.samples.nbytes) + around + sum(w.values.nbytes for w in self.windows)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the samples as an IPC stream."""
-        args = (_pack(self.samples), self.crs, self.event_time_us, self.windows)
-        return _sample_batch, args
+        rest = (self.crs, self.event_time_us, self.windows, self.neighbours)
+        return _sample_batch, (_pack(self.samples), *rest)
 
 
-def _sample_batch(
-    data: bytes,
-    crs: str | None,
-    event_time_us: np.ndarray | None,
-    windows: tuple[PixelWindows, ...],
-) -> SampleBatch:
-    return SampleBatch(_unpack(data), crs, event_time_us, windows)
+def _sample_batch(data: _Packed, *rest: Any) -> SampleBatch:  # noqa: ANN401 -- the other fields
+    return SampleBatch(_unpack(data), *rest)
 
 
 class DeadLetter(NamedTuple):

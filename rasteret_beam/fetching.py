@@ -118,7 +118,8 @@ def plan_jobs(merged: Sequence[Merged]) -> list[TileJob]:
         of_all: dict[int, np.ndarray] | None = None
         for visit in visits:
             if visit.members is None:
-                of_all = of_all or wanted_rows(points, None, visit.tile_ids)
+                if of_all is None:
+                    of_all = wanted_rows(points, None, visit.tile_ids)
                 needed = of_all
             else:
                 needed = wanted_rows(points, visit.members, visit.tile_ids)
@@ -173,8 +174,7 @@ def run_job(job: TileJob, store: Store) -> JobResult:
             stored.append(_StoredTile(tile, rows))
     n_sparse = len(tiles)
     read = _read(source, stored, store)
-    decoding = _decoders().submit(_decode, source, stored, read, store)
-    for (tile, _), found in zip(stored, decoding.result(), strict=True):
+    for (tile, _), found in zip(stored, _decoded(source, stored, read, store), strict=True):
         if isinstance(found, DecodedTile):
             tiles[tile.number] = found
         else:
@@ -182,18 +182,6 @@ def run_job(job: TileJob, store: Store) -> JobResult:
     n_bytes = sum(len(data) for data in read if not isinstance(data, FetchError))
     counts = JobCounts(len(tiles) - n_sparse, n_sparse, len(errors), n_bytes)
     return JobResult(tiles, errors, counts)
-
-
-@functools.lru_cache(maxsize=1)
-def _decoders() -> concurrent.futures.ThreadPoolExecutor:
-    """The process's threads that decode, one a core; many more wait for bytes.
-
-    Threads that decode by turns would push each other's tiles out of the caches, and each
-    has memory of its own that the system must clear first.
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)), "decode-tiles")
-    return concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "decode-tiles")
 
 
 class _StoredTile(NamedTuple):
@@ -209,21 +197,47 @@ class _StoredTile(NamedTuple):
         return ByteRange(self.tile.offset + skip, length)
 
 
-def _decode(
+_Decoded = DecodedTile | RasteretBeamError
+
+
+def _decoded(
     source: Source,
     stored: Sequence[_StoredTile],
     read: Sequence[memoryview | FetchError],
     store: Store,
-) -> list[DecodedTile | RasteretBeamError]:
-    found: list[DecodedTile | RasteretBeamError] = []
+) -> Sequence[_Decoded]:
+    """Decodes what was read, or tells why not."""
+    if all(isinstance(data, FetchError) for data in read):
+        return [data for data in read if isinstance(data, FetchError)]
+    try:
+        layout = _with_byte_order(source, store)
+    except (FetchError, DecodeError) as error:
+        return [error] * len(stored)
+    return _decoders().submit(_decode, layout, stored, read).result()
+
+
+@functools.lru_cache(maxsize=1)
+def _decoders() -> concurrent.futures.ThreadPoolExecutor:
+    """The process's threads that decode, one a core, while many more wait for bytes.
+
+    More would not be faster, and every thread's memory must be cleared by the system.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    n_threads = len(affinity(0)) if affinity else os.cpu_count()
+    return concurrent.futures.ThreadPoolExecutor(n_threads, "decode-tiles")
+
+
+def _decode(
+    layout: TileLayout, stored: Sequence[_StoredTile], read: Sequence[memoryview | FetchError],
+) -> list[_Decoded]:
+    found: list[_Decoded] = []
     for (tile, part), data in zip(stored, read, strict=True):
         if isinstance(data, FetchError):
             found.append(data)
             continue
         try:
-            layout, skip = _with_byte_order(source, store), None if part is None else part[0]
-            found.append(decode_rows(data, layout, tile.rows, skip))
-        except (FetchError, DecodeError) as error:
+            found.append(decode_rows(data, layout, tile.rows, part and part[0]))
+        except DecodeError as error:
             found.append(error)
     return found
 

@@ -138,7 +138,7 @@ def _sampled(
     seams: dict[TileBlockKey, list[SampleBatch]] = {}
     for batch in _nearest(blocks, options, store, letters):
         whole, apart = sampling.split_seams(batch, options)
-        yield whole
+        yield sampling.finish(whole)
         for key, part in apart:
             seams.setdefault(key, []).append(part)
     for parts in seams.values():

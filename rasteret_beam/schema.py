@@ -206,7 +206,7 @@ def point_arrays(
     )
 
 
-def make_samples(  # noqa: PLR0913 -- one argument a column
+def make_samples(
     options: SampleOptions,
     points: PointArrays,
     *,
@@ -214,7 +214,6 @@ def make_samples(  # noqa: PLR0913 -- one argument a column
     band: str | None,
     value: np.ndarray,
     status_codes: np.ndarray | None,
-    neighbours: np.ndarray | None = None,
 ) -> pa.RecordBatch:
     """Builds sample rows of one band of one record, or of points without one.
 
@@ -226,11 +225,9 @@ def make_samples(  # noqa: PLR0913 -- one argument a column
         value: float64, shape (n_rows,).
         status_codes: int8, shape (n_rows,), index into ``STATUSES``; rows of a status
             that has no value get a null. None where all are OK.
-        neighbours: float64, shape (n_rows, n_pixels), of ``neighbourhood_values``, where
-            they are known.
 
     Returns:
-        Rows in ``sample_schema``.
+        Rows in ``sample_schema``, their ``neighbourhood_values`` null.
     """
     n_rows, no_value = len(value), None
     if status_codes is not None:
@@ -247,10 +244,7 @@ def make_samples(  # noqa: PLR0913 -- one argument a column
         epsg,
     ]
     if options.with_neighbourhood:
-        if neighbours is None:
-            arrays.append(pa.nulls(n_rows, pa.list_(pa.float64())))
-        else:
-            arrays.append(lists(neighbours, np.ones(n_rows, bool)))
+        arrays.append(pa.nulls(n_rows, pa.list_(pa.float64())))
     if options.with_status:
         if status_codes is None:
             arrays.append(_dictionary(_zeros(n_rows), _STATUS_NAMES))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rasteret_beam import schema
+from rasteret_beam import memory, schema
 from rasteret_beam.elements import SampleBatch
 from rasteret_beam.sampling import windows
 from rasteret_beam.sampling.nodata import is_nodata, may_be_nodata
@@ -91,19 +91,22 @@ class _Rows(NamedTuple):
         )
 
 
-def _samples(
-    batch: TileBatch, options: SampleOptions, rows: _Rows, neighbours: np.ndarray | None = None,
-) -> SampleBatch:
+def _samples(batch: TileBatch, options: SampleOptions, rows: _Rows) -> SampleBatch:
     samples = schema.make_samples(
         options,
         rows.arrays,
         record=batch.source.record,
         band=rows.band,
-        value=rows.pixels.astype(np.float64),
+        value=_as_float64(rows.pixels),
         status_codes=rows.codes if rows.codes.any() else None,
-        neighbours=neighbours,
     )
     return SampleBatch(samples, batch.points.planned.crs, rows.event_time)
+
+
+def _as_float64(pixels: np.ndarray) -> np.ndarray:
+    values = memory.empty(pixels.shape, np.float64)
+    values[...] = pixels
+    return values
 
 
 def _with_windows(
@@ -116,8 +119,9 @@ def _with_windows(
         step = windows.at_once(options)
         for start in range(0, len(done), step):
             part = rows.take(done[start : start + step])
-            pixels = windows.read_inside(placed, part.points, at)
-            yield _samples(placed.batch, options, part, pixels.astype(np.float64))
+            neighbours = windows.read_inside(placed, part.points, at)
+            samples = _samples(placed.batch, options, part)
+            yield dataclasses.replace(samples, neighbours=neighbours)
     else:
         done = np.flatnonzero(rows.codes != _NODATA)
         if len(done):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from rasteret_beam import memory
 from rasteret_beam.grid.tiling import tile_origin
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class PlacedPoints:
     def pixels(self, at: int) -> np.ndarray:
         """Gives the owned points' own pixels of one band, the file's dtype; 0 where failed."""
         points, layout = self.batch.points, self.batch.source.layout
-        found = np.empty(len(self.owned), layout.dtype)
+        found = memory.empty(len(self.owned), layout.dtype)
         for number, start, stop in self.spans:
             tile = self.batch.tiles.get(number)
             if tile is None:

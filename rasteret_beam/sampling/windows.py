@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from rasteret_beam import schema
+from rasteret_beam import memory, schema
 from rasteret_beam.elements import PixelWindows, SampleBatch, TileBlockKey
 from rasteret_beam.grid.rings import rings, squared_distance, window_offsets
 from rasteret_beam.grid.tiling import block_shape, tile_numbers, tile_origin
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 UNKNOWN, VALID, NODATA, OUTSIDE, FAILED = range(5)
 """States of a window's pixel: not seen yet, a value, nodata, off the image, unreadable."""
 
+_NEIGHBOURS = "neighbourhood_values"
 _WINDOW_CELLS_AT_ONCE = 1 << 20
 _OK = STATUS_CODES[Status.OK.value]
 _NODATA = STATUS_CODES[Status.NODATA.value]
@@ -237,6 +238,21 @@ def _owner_blocks(grid: Grid, row: np.ndarray, col: np.ndarray) -> np.ndarray:
     return block_row * grid.tiles_across + col // (grid.tile_width * shape.cols)
 
 
+def finish(batch: SampleBatch) -> SampleBatch:
+    """Gives a batch its ``neighbourhood_values``, where they were left in the file's dtype.
+
+    The last thing to do: what flows until then is several times smaller.
+    """
+    if batch.neighbours is None:
+        return batch
+    values = memory.empty(batch.neighbours.shape, np.float64)
+    values[...] = batch.neighbours
+    at = batch.samples.schema.get_field_index(_NEIGHBOURS)
+    column = schema.lists(values, np.ones(len(values), bool))
+    samples = batch.samples.set_column(at, batch.samples.schema.field(at), column)
+    return dataclasses.replace(batch, samples=samples, neighbours=None)
+
+
 def split_seams(
     batch: SampleBatch, options: SampleOptions,
 ) -> tuple[SampleBatch, list[tuple[TileBlockKey, SampleBatch]]]:
@@ -349,7 +365,7 @@ def _finish(
         codes[lost] = _FETCH_ERROR
     columns: dict[str, Any] = {"value": pa.array(value, mask=null)}
     if options.with_neighbourhood:
-        columns["neighbourhood_values"] = schema.lists(neighbours, has_list)
+        columns[_NEIGHBOURS] = schema.lists(neighbours, has_list)
     if options.with_status:
         columns["status"] = schema.status_column(codes)
     arrays = [columns.get(field.name, samples.column(i)) for i, field in enumerate(samples.schema)]

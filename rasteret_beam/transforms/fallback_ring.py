@@ -52,7 +52,11 @@ class FallbackRing(beam.PTransform):
             | "GroupByBlock" >> beam.GroupByKey()
             | "Merge" >> beam.ParDo(_MergeFn(self.options)).with_output_types(SampleBatch)
         )
-        return (split.whole, merged) | "Flatten" >> beam.Flatten()
+        return (
+            (split.whole, merged)
+            | "Flatten" >> beam.Flatten()
+            | "Finish" >> beam.Map(sampling.finish).with_output_types(SampleBatch)
+        )
 
 
 def _identity(part: tuple[TileBlockKey, SampleBatch]) -> tuple[TileBlockKey, SampleBatch]:
