@@ -506,7 +506,7 @@ class PixelWindows:
         identity: int64, shape (n, 4): the centre's row and column, the record's ordinal,
             the band's number. Windows of equal identity hold equal pixels.
         position: float64, shape (n, 2): row_float, col_float of the point.
-        values: float64, shape (n, (2r + 1)^2), NaN where unknown.
+        values: The file's dtype, shape (n, (2r + 1)^2), 0 where unknown.
         state: uint8, same shape: ``windows.UNKNOWN`` and its like.
         scale: Size of a pixel (x, y) in CRS units, both positive.
     """

@@ -114,14 +114,12 @@ def _with_windows(
 ) -> Iterator[SampleBatch]:
     """Rows that are finished already; and the others, with what is known of their windows."""
     if options.return_neighbourhood == "always":
-        done = np.flatnonzero(rows.codes == _OK)
-        done = done[windows.inside_one_tile(placed, rows.points[done])]
-        step = windows.at_once(options)
-        for start in range(0, len(done), step):
-            part = rows.take(done[start : start + step])
-            neighbours = windows.read_inside(placed, part.points, at)
-            samples = _samples(placed.batch, options, part)
+        finished = []
+        for at_rows, neighbours in _whole_windows(placed, options, rows, at):
+            finished.append(at_rows)
+            samples = _samples(placed.batch, options, rows.take(at_rows))
             yield dataclasses.replace(samples, neighbours=neighbours)
+        done = np.concatenate([np.zeros(0, np.int64), *finished])
     else:
         done = np.flatnonzero(rows.codes != _NODATA)
         if len(done):
@@ -130,6 +128,24 @@ def _with_windows(
     around = tuple(windows.gather(placed, options, rest.points, rest.codes, at))
     if len(rest.points) or around:
         yield dataclasses.replace(_samples(placed.batch, options, rest), windows=around)
+
+
+def _whole_windows(
+    placed: PlacedPoints, options: SampleOptions, rows: _Rows, at: int,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows with a value whose window these tiles hold, and the windows, some at a time."""
+    valid, step = np.flatnonzero(rows.codes == _OK), windows.at_once(options)
+    inside = windows.inside_one_tile(placed, rows.points[valid])
+    simple, crossing = valid[inside], valid[~inside]
+    for start in range(0, len(simple), step):
+        part = simple[start : start + step]
+        yield part, windows.read_inside(placed, rows.points[part], at)
+    for start in range(0, len(crossing), step):
+        part = crossing[start : start + step]
+        pixels, state = windows.read_crossing(placed, rows.points[part], at)
+        whole = windows.is_known(state).all(axis=1)
+        if whole.any():
+            yield part[whole], pixels[whole]
 
 
 @functools.lru_cache(maxsize=2)

@@ -139,10 +139,10 @@ def _gather_points(
     step = at_once(options)
     for start in range(0, len(points), step):
         chunk = slice(start, start + step)
-        values, state = _read_windows(placed, points[chunk], at)
+        pixels, state = _read_windows(placed, points[chunk], at)
         seen = ((state != UNKNOWN) & (state != OUTSIDE)).any(axis=1)
         if seen.any():
-            known = values[seen], state[seen]
+            known = pixels[seen], state[seen]
             yield from _by_owner(
                 placed.batch, points[chunk][seen], rows[chunk][seen], band_number, known,
             )  # fmt: skip
@@ -163,17 +163,29 @@ def _read_windows(
         state[inner] = np.where(is_nodata(whole, source.layout.nodata), NODATA, VALID)
     crossing = np.flatnonzero(~inner)
     if len(crossing):
-        pixels[crossing], state[crossing] = _read_crossing(placed, points[crossing], at)
-    values = pixels.astype(np.float64)
-    if len(crossing):
-        values[(state != VALID) & (state != NODATA)] = np.nan
-    return values, state
+        pixels[crossing], state[crossing] = read_crossing(placed, points[crossing], at)
+    return pixels, state
 
 
-def _read_crossing(
+def is_known(state: np.ndarray) -> np.ndarray:
+    """Tells which pixels of windows there are: on the image, and read."""
+    return (state == VALID) | (state == NODATA)
+
+
+def read_crossing(
     placed: PlacedPoints, points: np.ndarray, at: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same for windows that reach into several tiles, or off the image."""
+    """Reads windows that reach into several tiles, or off the image, as far as they are known.
+
+    Args:
+        placed: The batch.
+        points: int64, shape (n_points,).
+        at: Which of the source's bands.
+
+    Returns:
+        The file's dtype, shape (n_points, (2r + 1)^2), row-major, 0 where unknown; and
+        uint8, same shape, ``UNKNOWN`` and its like.
+    """
     batch, block, grid = placed.batch, placed.batch.points, placed.batch.points.grid
     source = batch.source
     down, across = window_offsets(block.radius)
@@ -311,8 +323,10 @@ def merge(parts: Iterable[SampleBatch], options: SampleOptions) -> Iterator[Samp
         own = [_subset(w, w.row >= 0) for w in part.windows]
         own = [w for w in own if len(w.row)]
         for windows in own:
-            if foreign:
-                _fill(windows, _concatenate(foreign))
+            # The parts of one band are of one type; others would be mixed with it.
+            of_type = [w for w in foreign if w.values.dtype == windows.values.dtype]
+            if of_type:
+                _fill(windows, _concatenate(of_type))
             # What no batch has told by now lies in a tile that could not be read.
             windows.state[windows.state == UNKNOWN] = FAILED
         if own:
@@ -358,7 +372,8 @@ def _finish(
         centre_nodata = part.state[:, part.state.shape[1] // 2] == NODATA
         if options.with_neighbourhood:
             listed = centre_nodata | (options.return_neighbourhood == "always")
-            neighbours[part.row[listed]] = part.values[listed]
+            around = np.where(is_known(part.state[listed]), part.values[listed], np.nan)
+            neighbours[part.row[listed]] = around
             has_list[part.row[listed]] = True
         lost = _fall_back(_subset(part, centre_nodata), value, codes)
         null[lost] = True
