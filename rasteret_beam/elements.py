@@ -387,14 +387,14 @@ class PlannedPoints:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the columns as an IPC stream."""
         columns = None if self.columns is None else _pack(self.columns)
-        return _planned_points, (self.points, columns, self.crs, self.event_time_us)
+        return _planned_points, (self.points.tobytes(), columns, self.crs, self.event_time_us)
 
 
 def _planned_points(
-    points: np.ndarray, data: _Packed | None, crs: str | None, event_time_us: np.ndarray | None,
+    points: bytes, data: _Packed | None, crs: str | None, event_time_us: np.ndarray | None,
 ) -> PlannedPoints:
     columns = None if data is None else _unpack(data)
-    return PlannedPoints(points, columns, crs, event_time_us)
+    return PlannedPoints(np.frombuffer(points, POINT_DTYPE), columns, crs, event_time_us)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -426,6 +426,25 @@ class TilePoints(Batch):
     def nbytes(self) -> int:
         """Memory of the points and byte ranges, in bytes."""
         return self.planned.nbytes + self.tile_offsets.nbytes + self.tile_byte_counts.nbytes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the byte ranges as one run of bytes: there are millions of small ones."""
+        ranges = np.vstack([self.tile_ids, self.tile_offsets, self.tile_byte_counts])
+        what = self.sources, self.planned, self.radius, self.members
+        return _tile_points, (*what, ranges.shape, ranges.astype(np.int64).tobytes())
+
+
+def _tile_points(
+    sources: Sources,
+    planned: PlannedPoints,
+    radius: int,
+    members: tuple[np.ndarray | None, ...],
+    shape: tuple[int, int],
+    data: bytes,
+) -> TilePoints:
+    ranges, middle = np.frombuffer(data, np.int64).reshape(shape), 1 + shape[0] // 2
+    offsets, counts = ranges[1:middle], ranges[middle:]
+    return TilePoints(sources, planned, radius, members, ranges[0], offsets, counts)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

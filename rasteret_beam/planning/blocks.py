@@ -74,8 +74,8 @@ def cut_blocks(
     sources = _sources(grid, tuple((s.record.info, s.asset, s.bands) for s in selections))
     row, col = row_float.astype(np.int64), col_float.astype(np.int64)
     radius, event_time = options.max_distance_pixels, work.batch.event_time_us
-    for block_row, block_col, here in _touched_blocks(grid, row, col, radius):
-        tile_ids = _touched_tiles(grid, row[here], col[here], radius, block_row, block_col)
+    for block in _touched_blocks(grid, row, col, radius):
+        here, tile_ids = block.points, block.tile_ids
         mine = points[here]
         planned = PlannedPoints(
             located[here],
@@ -92,7 +92,7 @@ def cut_blocks(
             tile_offsets=np.array([asset.tile_offsets[tile_ids] for asset in assets]),
             tile_byte_counts=np.array([asset.tile_byte_counts[tile_ids] for asset in assets]),
         )
-        yield Block(block_row, block_col, element, mine)
+        yield Block(block.row, block.col, element, mine)
 
 
 @functools.lru_cache(maxsize=256)
@@ -121,39 +121,51 @@ def _members(serves: np.ndarray) -> np.ndarray | None:
     return None if serves.all() else np.flatnonzero(serves).astype(np.int32)
 
 
+class _Touched(NamedTuple):
+    """A block that windows touch: its points, and its tiles, ascending."""
+
+    row: int
+    col: int
+    points: np.ndarray
+    tile_ids: np.ndarray
+
+
 def _touched_blocks(
     grid: Grid, row: np.ndarray, col: np.ndarray, radius: int,
-) -> Iterator[tuple[int, int, np.ndarray]]:
-    """(row, col, points) of each block that windows touch; a point near a seam is in several."""
+) -> Iterator[_Touched]:
+    """Finds the blocks that windows touch; a point near a seam is in several."""
     shape = block_shape(grid)
-    down, across = grid.tile_height * shape.rows, grid.tile_width * shape.cols
-    points, rows, cols = _touched(
-        _span(row, radius, grid.height, down), _span(col, radius, grid.width, across),
+    points, tile_row, tile_col = _touched(
+        _span(row, radius, grid.height, grid.tile_height),
+        _span(col, radius, grid.width, grid.tile_width),
     )
-    blocks_across = -(-grid.width // across)
-    block = rows * blocks_across + cols
-    # Sixteen bits are sorted in linear time.
-    few = block.max() <= np.iinfo(np.uint16).max
-    order = np.argsort(block.astype(np.uint16) if few else block, kind="stable")
-    block, points = block[order], points[order]
-    starts = np.flatnonzero(np.r_[True, np.diff(block) != 0])
-    for start, stop in zip(starts, np.r_[starts[1:], len(block)], strict=True):
+    blocks_across = -(-grid.tiles_across // shape.cols)
+    block = tile_row // shape.rows * blocks_across + tile_col // shape.cols
+    tile = tile_row * grid.tiles_across + tile_col
+    order = _by_block_and_tile(grid, block, tile)
+    points, block, tile = points[order], block[order], tile[order]
+    new_block = np.r_[True, np.diff(block) != 0]
+    new_tile = new_block | np.r_[True, np.diff(tile) != 0]
+    distinct, starts = tile[new_tile], np.flatnonzero(new_block)
+    tile_starts = np.cumsum(new_tile)[starts] - 1
+    stops, tile_stops = np.r_[starts[1:], len(block)], np.r_[tile_starts[1:], len(distinct)]
+    spans = zip(*(a.tolist() for a in (starts, stops, tile_starts, tile_stops)), strict=True)
+    for start, stop, tile_start, tile_stop in spans:
+        mine = points[start:stop]
+        # A window that touches several tiles of the block stands there several times.
+        mine = np.unique(mine) if radius else mine
         block_row, block_col = divmod(int(block[start]), blocks_across)
-        yield block_row, block_col, points[start:stop]
+        yield _Touched(block_row, block_col, mine, distinct[tile_start:tile_stop])
 
 
-def _touched_tiles(
-    grid: Grid, row: np.ndarray, col: np.ndarray, radius: int, block_row: int, block_col: int,
-) -> np.ndarray:
-    """Numbers of the tiles in one block that windows touch, ascending."""
-    shape = block_shape(grid)
-    first_row, last_row = _span(row, radius, grid.height, grid.tile_height)
-    first_col, last_col = _span(col, radius, grid.width, grid.tile_width)
-    top, left = block_row * shape.rows, block_col * shape.cols
-    first_row, last_row = np.maximum(first_row, top), np.minimum(last_row, top + shape.rows - 1)
-    first_col, last_col = np.maximum(first_col, left), np.minimum(last_col, left + shape.cols - 1)
-    _, tile_row, tile_col = _touched((first_row, last_row), (first_col, last_col))
-    return np.unique(tile_row * grid.tiles_across + tile_col)
+def _by_block_and_tile(grid: Grid, block: np.ndarray, tile: np.ndarray) -> np.ndarray:
+    """Indexes that order by block, and by tile within a block."""
+    n_tiles = grid.tiles_across * grid.tiles_down
+    if n_tiles <= np.iinfo(np.uint16).max:
+        # Sixteen bits are sorted in linear time: by tile first, then by block.
+        by_tile = np.argsort(tile.astype(np.uint16), kind="stable")
+        return by_tile[np.argsort(block[by_tile].astype(np.uint16), kind="stable")]
+    return np.lexsort((tile, block))
 
 
 def _touched(
