@@ -300,7 +300,8 @@ class TileBlockKey(NamedTuple):
 
     Attributes:
         grid: ``Grid.digest()``; ``planning.NO_TILE`` for rows that need no tile.
-        record_group: Ordinal of the record divided by ``planning.RECORDS_PER_KEY``.
+        record_group: Which of the records that share the grid: some
+            ``planning.RECORDS_PER_KEY`` by rank, or those of one stretch of time.
         block_row: Row of the block.
         block_col: Column of the block.
     """

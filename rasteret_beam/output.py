@@ -97,7 +97,9 @@ class SampleWriter:
             return pacsv.CSVWriter(self._file, found)
         return pq.ParquetWriter(
             self._file, found, compression="zstd", compression_level=_COMPRESSION_LEVEL,
-        )
+            use_dictionary=_repetitive(found),
+            column_encoding={"point_index": "DELTA_BINARY_PACKED"},
+        )  # fmt: skip
 
     @staticmethod
     def _with_geometry(samples: pa.RecordBatch, source: str | None) -> pa.RecordBatch:
@@ -124,6 +126,15 @@ class SampleWriter:
         )
         added = samples.append_column(_GEOMETRY, wkb)
         return added.append_column(_GEOMETRY_BBOX, bbox)
+
+
+def _repetitive(found: pa.Schema) -> list[str]:
+    """Columns worth a dictionary: to look for repetitions in coordinates is half the work."""
+    unique = (*schema.POINT_COLUMNS, _GEOMETRY)
+    return [
+        field.name for field in found
+        if field.name not in unique and not pa.types.is_nested(field.type)
+    ]  # fmt: skip
 
 
 def _geo_metadata() -> str:

@@ -50,6 +50,18 @@ def test_small_batches_share_a_row_group():
     assert (metadata.num_rows, metadata.num_row_groups) == (300, 1)
 
 
+def test_dictionaries_are_made_of_what_repeats():
+    file = pq.read_metadata(_written("geoparquet", _batch(np.arange(2000.0), np.zeros(2000))))
+    found = {}
+    for number in range(file.num_columns):
+        column = file.row_group(0).column(number)
+        found[column.path_in_schema] = column.encodings
+    in_dictionary = {name for name, told in found.items() if "RLE_DICTIONARY" in told}
+    assert {"record_id", "band", "value", "status"} <= in_dictionary
+    assert not {"point_index", "point_x", "point_y", "geometry"} & in_dictionary
+    assert "DELTA_BINARY_PACKED" in found["point_index"]
+
+
 def test_row_groups_stay_between_50_000_and_150_000_rows():
     batches = [_batch(np.zeros(70_000), np.zeros(70_000))] * 5
     metadata = pq.read_metadata(_written("parquet", *batches))

@@ -95,7 +95,7 @@ def cut_blocks(
         yield Block(block.row, block.col, element, mine)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def _sources(grid: Grid, assets: tuple[tuple[RecordInfo, Asset, tuple[int, ...]], ...]) -> Sources:
     """Batches of points that meet the same assets share one object."""
     return Sources(
