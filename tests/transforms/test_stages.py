@@ -88,6 +88,21 @@ def test_tiles_planned_are_fetched_sparse_or_failed(tmp_path):
     assert len(rows) == 5
 
 
+def test_batches_share_a_tile_of_a_file_whose_nodata_is_nan(tmp_path):
+    pixels = ramp(64, 64).astype(np.float32)
+    scene = Scene(name="n", pixels=pixels, nodata="nan")
+    collection = make_collection(tmp_path, [scene])
+    pipeline = beam.Pipeline("FnApiRunner")
+    sampled = pipeline | beam.Create([_batch([(1, 2)]), _batch([(1, 3)])]) | SamplePoints(
+        collection=collection, options=SampleOptions(bands=("B1",)),
+    )
+    samples = collect(sampled.samples)
+    result = pipeline.run()
+    result.wait_until_finish()
+    assert sorted(v for b in samples for v in b.samples["value"].to_pylist()) == [102.0, 103.0]
+    assert _counters(result)["tiles_fetched"] == 1
+
+
 def test_no_points_give_no_rows_and_no_request(collection):
     counts, rows, letters = _run(collection, [])
     assert (rows, letters) == ([], [])
