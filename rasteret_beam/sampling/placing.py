@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from rasteret_beam.grid.tiling import tile_origin
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rasteret_beam.elements import DecodedTile, TileBatch
+    from rasteret_beam.elements import BlockPoints, DecodedTile, TileBatch
 
 
 class Span(NamedTuple):
@@ -69,9 +70,17 @@ class PlacedPoints:
             if tile is None:
                 found[start:stop] = 0
                 continue
-            mine = self.owned[start:stop]
-            top, left = tile_origin(points.grid, number)
-            flat = flat_index(tile, points.row[mine] - top, points.col[mine] - left)
+            mine: slice | np.ndarray
+            if self.batch.members is None:
+                # Points of one tile follow each other.
+                mine = slice(int(self.owned[start]), int(self.owned[start]) + stop - start)
+            else:
+                mine = self.owned[start:stop]
+            if tile.rows is None:
+                flat = _places_in_tiles(points)[mine]
+            else:
+                top, left = tile_origin(points.grid, number)
+                flat = flat_index(tile, points.row[mine] - top, points.col[mine] - left)
             take_pixels(tile, self.batch.source.samples[at], flat, found[start:stop])
         return found
 
@@ -80,6 +89,13 @@ class PlacedPoints:
         for number, start, stop in self.spans:
             if number in self.batch.failed:
                 yield slice(start, stop), self.batch.failed[number]
+
+
+@functools.lru_cache(maxsize=2)
+def _places_in_tiles(points: BlockPoints) -> np.ndarray:
+    """``flat_index`` of every point in its own whole tile; the same for all files of a block."""
+    grid = points.grid
+    return points.row % grid.tile_height * grid.tile_width + points.col % grid.tile_width
 
 
 def flat_index(tile: DecodedTile, row: np.ndarray, col: np.ndarray) -> np.ndarray:
