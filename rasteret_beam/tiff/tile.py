@@ -209,8 +209,9 @@ def _by_row(raw: Buffer, size: int, row_bytes: int) -> np.ndarray:
 def _keep(
     stored: np.ndarray, layout: TileLayout, rows: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Copies the wanted rows where they are few: less to undo, and less to hold."""
-    if rows is None or len(rows) > layout.tile_height * _FEW_ROWS:
+    """Copies the wanted rows where they are few of many: less to undo, and less to hold."""
+    small = stored.nbytes <= _SPARED_BYTES
+    if rows is None or small or len(rows) > layout.tile_height * _FEW_ROWS:
         return stored, None
     return stored[rows], rows
 
