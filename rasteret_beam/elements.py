@@ -7,14 +7,19 @@ IPC streams: pickling a slice would drag its whole parent along.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 import hashlib
 import pickle
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
+
+from rasteret_beam.packing import Packed, pack, unpack
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 POINT_DTYPE = np.dtype(
     [
@@ -26,10 +31,6 @@ POINT_DTYPE = np.dtype(
     ],
 )
 """One planned point: its index, its input coordinates, its position on the pixel grid."""
-
-
-_WORTH_A_LOOK_ROWS = 1024
-_WHOLE_BITS = (8, 16, 32, 64)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -186,80 +187,15 @@ class Record:
     missing: tuple[tuple[str, str], ...] = ()
 
 
-class Batch:
+class Batch(abc.ABC):
     """What PCollections carry many rows of. Pickles itself; its coder asks for its size."""
 
     __slots__ = ()
 
     @property
+    @abc.abstractmethod
     def nbytes(self) -> int:
         """Memory of its arrays, in bytes."""
-        raise NotImplementedError
-
-
-class _Packed(NamedTuple):
-    """A record batch as IPC streams.
-
-    Attributes:
-        n_rows: Its number of rows.
-        constant: For each column, whether all its rows are alike.
-        varying: The other columns.
-        first_row: One row of the constant ones; empty where there are none.
-    """
-
-    n_rows: int
-    constant: list[bool]
-    varying: bytes
-    first_row: bytes
-
-
-def _pack(batch: pa.RecordBatch) -> _Packed:
-    # What a record or band says is alike in all rows of a batch: a third of most batches.
-    large = batch.num_rows >= _WORTH_A_LOOK_ROWS
-    constant = [large and _is_constant(column) for column in batch.columns]
-    alike = [at for at, same in enumerate(constant) if same]
-    varying = batch.select([at for at, same in enumerate(constant) if not same])
-    first_row = _to_ipc(batch.select(alike).slice(0, 1)) if alike else b""
-    return _Packed(batch.num_rows, constant, _to_ipc(varying), first_row)
-
-
-def _unpack(packed: _Packed) -> pa.RecordBatch:
-    varying = _from_ipc(packed.varying)
-    if not packed.first_row:
-        return varying
-    one, same = pa.array(np.zeros(packed.n_rows, np.int32)), _from_ipc(packed.first_row)
-    sources = {True: iter(range(same.num_columns)), False: iter(range(varying.num_columns))}
-    fields, arrays = [], []
-    for constant in packed.constant:
-        at, batch = next(sources[constant]), same if constant else varying
-        fields.append(batch.schema.field(at))
-        arrays.append(batch.column(at).take(one) if constant else batch.column(at))
-    schema = pa.schema(fields, metadata=varying.schema.metadata)
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _is_constant(column: pa.Array) -> bool:
-    if column.null_count:
-        return bool(column.null_count == len(column))
-    if pa.types.is_dictionary(column.type):
-        column = column.indices
-    if not (pa.types.is_primitive(column.type) and column.type.bit_width in _WHOLE_BITS):
-        return False
-    width = column.type.bit_width // 8
-    raw = np.frombuffer(column.buffers()[1], f"i{width}", len(column), column.offset * width)
-    return bool((raw == raw[0]).all())
-
-
-def _to_ipc(batch: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
-
-
-def _from_ipc(data: bytes) -> pa.RecordBatch:
-    with pa.ipc.open_stream(data) as reader:
-        return reader.read_next_batch()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -285,11 +221,11 @@ class PointBatch(Batch):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the points as an IPC stream."""
-        return _point_batch, (_pack(self.points), self.crs, self.event_time_us)
+        return _point_batch, (pack(self.points), self.crs, self.event_time_us)
 
 
-def _point_batch(data: _Packed, crs: str | None, event_time_us: np.ndarray | None) -> PointBatch:
-    return PointBatch(_unpack(data), crs, event_time_us)
+def _point_batch(data: Packed, crs: str | None, event_time_us: np.ndarray | None) -> PointBatch:
+    return PointBatch(unpack(data), crs, event_time_us)
 
 
 class TileBlockKey(NamedTuple):
@@ -387,14 +323,14 @@ class PlannedPoints:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the columns as an IPC stream."""
-        columns = None if self.columns is None else _pack(self.columns)
+        columns = None if self.columns is None else pack(self.columns)
         return _planned_points, (self.points.tobytes(), columns, self.crs, self.event_time_us)
 
 
 def _planned_points(
-    points: bytes, data: _Packed | None, crs: str | None, event_time_us: np.ndarray | None,
+    points: bytes, data: Packed | None, crs: str | None, event_time_us: np.ndarray | None,
 ) -> PlannedPoints:
-    columns = None if data is None else _unpack(data)
+    columns = None if data is None else unpack(data)
     return PlannedPoints(np.frombuffer(points, POINT_DTYPE), columns, crs, event_time_us)
 
 
@@ -527,7 +463,7 @@ class PixelWindows:
             the band's number. Windows of equal identity hold equal pixels.
         position: float64, shape (n, 2): row_float, col_float of the point.
         values: The file's dtype, shape (n, (2r + 1)^2), 0 where unknown.
-        state: uint8, same shape: ``windows.UNKNOWN`` and its like.
+        state: uint8, same shape: ``reading.UNKNOWN`` and its like.
         scale: Size of a pixel (x, y) in CRS units, both positive.
     """
 
@@ -570,11 +506,11 @@ class SampleBatch(Batch):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the samples as an IPC stream."""
         rest = (self.crs, self.event_time_us, self.windows, self.neighbours)
-        return _sample_batch, (_pack(self.samples), *rest)
+        return _sample_batch, (pack(self.samples), *rest)
 
 
-def _sample_batch(data: _Packed, *rest: Any) -> SampleBatch:  # noqa: ANN401 -- the other fields
-    return SampleBatch(_unpack(data), *rest)
+def _sample_batch(data: Packed, *rest: Any) -> SampleBatch:  # noqa: ANN401 -- the other fields
+    return SampleBatch(unpack(data), *rest)
 
 
 class DeadLetter(NamedTuple):

@@ -19,7 +19,7 @@ from rasteret_beam.elements import Geotransform, PointBatch
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.planning import Planner, planner
 from rasteret_beam.points import PointColumns, to_points
-from rasteret_beam.sampling import windows
+from rasteret_beam.sampling import reading
 
 BLOCK = 8 * 16
 """Pixels along a block of 8 x 8 tiles of 16 x 16: where seams between batches lie."""
@@ -282,7 +282,7 @@ def _planned(plans):
         (fetching, "BATCH_BYTES"),
         (merging, "MERGED_POINTS"),
         (planner, "RECORDS_PER_KEY"),
-        (windows, "_WINDOW_CELLS_AT_ONCE"),
+        (reading, "_WINDOW_CELLS_AT_ONCE"),
     ],
     ids=["tiles held together", "points held together", "records of a key", "pixels at once"],
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from rasteret_beam.companion.arrow_schema import labelled, with_geoarrow
-from rasteret_beam.errors import OptionError
+from rasteret_beam.errors import CollectionError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ class Rows:
         """Gives the rows, to any Arrow library.
 
         Raises:
-            NotImplementedError: They cannot be had in the requested types.
+            CollectionError: They cannot be had in the requested types.
         """
         return _cast(self.to_reader(), requested_schema).__arrow_c_stream__()
 
@@ -98,7 +98,7 @@ class Rows:
         """Gives all rows as one batch, to any Arrow library.
 
         Raises:
-            NotImplementedError: They cannot be had in the requested types.
+            CollectionError: They cannot be had in the requested types.
         """
         table = self.to_table().combine_chunks()
         columns = [
@@ -118,5 +118,8 @@ def _cast(rows: Any, requested: Any) -> Any:  # noqa: ANN401 -- a reader or a ba
     try:
         return rows.cast(pa.Schema._import_from_c_capsule(requested))  # noqa: SLF001 -- the only way
     except (pa.ArrowException, ValueError, TypeError) as error:
-        msg = f"The collection cannot be given in the requested types: {error}"
-        raise NotImplementedError(msg) from error
+        msg = (
+            f"The collection cannot be given in the requested types: {error}; ask for those "
+            "of its arrow schema, or cast what to_table() gives"
+        )
+        raise CollectionError(msg) from error

@@ -106,6 +106,7 @@ class StacSearch:
             )
             yield from search.pages_as_dicts()
         except (APIError, requests.RequestException, NotImplementedError) as error:
+            # The last is pystac-client's word for an API without search, or without queries.
             msg = f"{redact(self.url)}: the search failed: {type(error).__name__}: {error}"
             raise FetchError(msg) from error
 

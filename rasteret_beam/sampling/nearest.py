@@ -10,7 +10,7 @@ import numpy as np
 
 from rasteret_beam import memory, schema
 from rasteret_beam.elements import SampleBatch
-from rasteret_beam.sampling import windows
+from rasteret_beam.sampling import reading
 from rasteret_beam.sampling.nodata import is_nodata, may_be_nodata
 from rasteret_beam.sampling.placing import PlacedPoints
 from rasteret_beam.schema import STATUS_CODES, PointArrays, Status
@@ -125,7 +125,7 @@ def _with_windows(
         if len(done):
             yield _samples(placed.batch, options, rows.take(done))
     rest = rows.take(np.delete(np.arange(len(rows.points)), done))
-    around = tuple(windows.gather(placed, options, rest.points, rest.codes, at))
+    around = tuple(reading.gather(placed, options, rest.points, rest.codes, at))
     if len(rest.points) or around:
         yield dataclasses.replace(_samples(placed.batch, options, rest), windows=around)
 
@@ -134,16 +134,16 @@ def _whole_windows(
     placed: PlacedPoints, options: SampleOptions, rows: _Rows, at: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows with a value whose window these tiles hold, and the windows, some at a time."""
-    valid, step = np.flatnonzero(rows.codes == _OK), windows.at_once(options)
-    inside = windows.inside_one_tile(placed, rows.points[valid])
+    valid, step = np.flatnonzero(rows.codes == _OK), reading.at_once(options)
+    inside = reading.inside_one_tile(placed, rows.points[valid])
     simple, crossing = valid[inside], valid[~inside]
     for start in range(0, len(simple), step):
         part = simple[start : start + step]
-        yield part, windows.read_inside(placed, rows.points[part], at)
+        yield part, reading.read_inside(placed, rows.points[part], at)
     for start in range(0, len(crossing), step):
         part = crossing[start : start + step]
-        pixels, state = windows.read_crossing(placed, rows.points[part], at)
-        whole = windows.is_known(state).all(axis=1)
+        pixels, state = reading.read_crossing(placed, rows.points[part], at)
+        whole = reading.is_known(state).all(axis=1)
         if whole.any():
             yield part[whole], pixels[whole]
 

@@ -1,4 +1,4 @@
-"""The pixels around a sample: the nodata fallback, and neighbourhoods.
+"""Rows with windows -> finished rows: the nodata fallback, and neighbourhoods.
 
 A window may reach into tiles of other batches. Such a window stays partial until
 ``merge`` has put the parts together.
@@ -13,241 +13,20 @@ import numpy as np
 import pyarrow as pa
 
 from rasteret_beam import memory, schema
-from rasteret_beam.elements import PixelWindows, SampleBatch, TileBlockKey
-from rasteret_beam.grid.rings import rings, squared_distance, window_offsets
-from rasteret_beam.grid.tiling import block_shape, tile_numbers, tile_origin
-from rasteret_beam.sampling.nodata import is_nodata
-from rasteret_beam.sampling.placing import flat_index, take_pixels
+from rasteret_beam.elements import SampleBatch
+from rasteret_beam.grid.rings import rings, squared_distance
+from rasteret_beam.sampling.reading import FAILED, NODATA, UNKNOWN, VALID, is_known, subset
 from rasteret_beam.schema import STATUS_CODES, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from rasteret_beam.elements import Grid, TileBatch
+    from rasteret_beam.elements import PixelWindows, TileBlockKey
     from rasteret_beam.options import SampleOptions
-    from rasteret_beam.sampling.placing import PlacedPoints
-
-UNKNOWN, VALID, NODATA, OUTSIDE, FAILED = range(5)
-"""States of a window's pixel: not seen yet, a value, nodata, off the image, unreadable."""
 
 _NEIGHBOURS = "neighbourhood_values"
-_WINDOW_CELLS_AT_ONCE = 1 << 20
-_OK = STATUS_CODES[Status.OK.value]
-_NODATA = STATUS_CODES[Status.NODATA.value]
 _FALLBACK = STATUS_CODES[Status.FALLBACK.value]
 _FETCH_ERROR = STATUS_CODES[Status.FETCH_ERROR.value]
-
-
-def at_once(options: SampleOptions) -> int:
-    """Gives how many windows are held in memory together."""
-    return max(_WINDOW_CELLS_AT_ONCE // options.window_pixels, 1)
-
-
-def inside_one_tile(placed: PlacedPoints, points: np.ndarray) -> np.ndarray:
-    """Tells which points have their whole window in one tile of the batch.
-
-    Args:
-        placed: The batch.
-        points: int64, shape (n_points,), ascending.
-
-    Returns:
-        bool, shape (n_points,).
-    """
-    block, radius = placed.batch.points, placed.batch.points.radius
-    inside = np.zeros(len(points), bool)
-    for number, mine in _tiles_of(placed, points):
-        top, left = tile_origin(block.grid, number)
-        row, col = block.row[points[mine]] - top, block.col[points[mine]] - left
-        bottom = min(block.grid.tile_height, block.grid.height - top)
-        right = min(block.grid.tile_width, block.grid.width - left)
-        fits = (row >= radius) & (row < bottom - radius)
-        inside[mine] = fits & (col >= radius) & (col < right - radius)
-    return inside
-
-
-def read_inside(placed: PlacedPoints, points: np.ndarray, at: int) -> np.ndarray:
-    """Reads the windows of points that have them whole in one tile.
-
-    Args:
-        placed: The batch.
-        points: int64, shape (n_points,), ascending, each ``inside_one_tile``.
-        at: Which of the source's bands.
-
-    Returns:
-        The file's dtype, shape (n_points, (2r + 1)^2), row-major.
-    """
-    block, source = placed.batch.points, placed.batch.source
-    down, across = window_offsets(block.radius)
-    pixels = np.empty((len(points), len(down)), source.layout.dtype)
-    for number, mine in _tiles_of(placed, points):
-        decoded = placed.batch.tiles[number]
-        top, left = tile_origin(block.grid, number)
-        # All rows of the window are wanted, and so neighbours where only some are kept.
-        centre = flat_index(decoded, block.row[points[mine]] - top, block.col[points[mine]] - left)
-        offsets = down * decoded.pixels.shape[2] + across
-        take_pixels(
-            decoded, source.samples[at], centre[:, np.newaxis] + offsets, pixels[mine],
-        )  # fmt: skip
-    return pixels
-
-
-def _tiles_of(placed: PlacedPoints, points: np.ndarray) -> Iterator[tuple[int, slice]]:
-    """Each tile of the batch in which points have their own pixel, and which these are."""
-    tile = placed.batch.points.tile[points]
-    for number in placed.batch.tiles:
-        start, stop = np.searchsorted(tile, [number, number + 1]).tolist()
-        if start < stop:
-            yield number, slice(start, stop)
-
-
-def gather(
-    placed: PlacedPoints,
-    options: SampleOptions,
-    points: np.ndarray,
-    status: np.ndarray,
-    at: int,
-) -> Iterator[PixelWindows]:
-    """Windows of own rows that need one, and parts of windows of other batches' rows.
-
-    Args:
-        placed: The batch.
-        options: What to sample.
-        points: int64, shape (n_rows,): the point of each row of one band, ascending.
-        status: int8, shape (n_rows,), index into ``STATUSES``.
-        at: Which of the source's bands.
-
-    Yields:
-        Windows by the block that owns their centre.
-    """
-    wanted = status == _NODATA
-    if options.return_neighbourhood == "always":
-        wanted |= status == _OK
-    rows = np.flatnonzero(wanted)
-    yield from _gather_points(placed, options, points[rows], rows, at)
-    # Another batch's row may or may not turn out to need its window: give every part,
-    # once a pixel.
-    halo, block = placed.halo, placed.batch.points
-    pixel = block.row[halo] * block.grid.width + block.col[halo]
-    halo = halo[np.sort(np.unique(pixel, return_index=True)[1])]
-    yield from _gather_points(placed, options, halo, np.full(len(halo), -1), at)
-
-
-def _gather_points(
-    placed: PlacedPoints, options: SampleOptions, points: np.ndarray, rows: np.ndarray, at: int,
-) -> Iterator[PixelWindows]:
-    band_number = options.bands.index(placed.batch.source.bands[at])
-    step = at_once(options)
-    for start in range(0, len(points), step):
-        chunk = slice(start, start + step)
-        pixels, state = _read_windows(placed, points[chunk], at)
-        seen = ((state != UNKNOWN) & (state != OUTSIDE)).any(axis=1)
-        if seen.any():
-            known = pixels[seen], state[seen]
-            yield from _by_owner(
-                placed.batch, points[chunk][seen], rows[chunk][seen], band_number, known,
-            )  # fmt: skip
-
-
-def _read_windows(
-    placed: PlacedPoints, points: np.ndarray, at: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Values and states of the windows' pixels, as far as this batch knows them."""
-    block, source = placed.batch.points, placed.batch.source
-    shape = (len(points), (2 * block.radius + 1) ** 2)
-    pixels = np.zeros(shape, source.layout.dtype)
-    state = np.full(shape, UNKNOWN, np.uint8)
-    inner = inside_one_tile(placed, points)
-    if inner.any():
-        whole = read_inside(placed, points[inner], at)
-        pixels[inner] = whole
-        state[inner] = np.where(is_nodata(whole, source.layout.nodata), NODATA, VALID)
-    crossing = np.flatnonzero(~inner)
-    if len(crossing):
-        pixels[crossing], state[crossing] = read_crossing(placed, points[crossing], at)
-    return pixels, state
-
-
-def is_known(state: np.ndarray) -> np.ndarray:
-    """Tells which pixels of windows there are: on the image, and read."""
-    return (state == VALID) | (state == NODATA)
-
-
-def read_crossing(
-    placed: PlacedPoints, points: np.ndarray, at: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reads windows that reach into several tiles, or off the image, as far as they are known.
-
-    Args:
-        placed: The batch.
-        points: int64, shape (n_points,).
-        at: Which of the source's bands.
-
-    Returns:
-        The file's dtype, shape (n_points, (2r + 1)^2), row-major, 0 where unknown; and
-        uint8, same shape, ``UNKNOWN`` and its like.
-    """
-    batch, block, grid = placed.batch, placed.batch.points, placed.batch.points.grid
-    source = batch.source
-    down, across = window_offsets(block.radius)
-    row = block.row[points][:, np.newaxis] + down
-    col = block.col[points][:, np.newaxis] + across
-    on_image = (row >= 0) & (row < grid.height) & (col >= 0) & (col < grid.width)
-    state = np.where(on_image, UNKNOWN, OUTSIDE).astype(np.uint8)
-    pixels = np.zeros(row.shape, source.layout.dtype)
-    tile = np.where(on_image, tile_numbers(grid, row, col), -1)
-    for number in np.unique(tile).tolist():
-        hit = tile == number
-        if number in batch.failed:
-            state[hit] = FAILED
-        elif number in batch.tiles:
-            decoded = batch.tiles[number]
-            top, left = tile_origin(grid, number)
-            found = np.empty(int(hit.sum()), pixels.dtype)
-            flat = flat_index(decoded, row[hit] - top, col[hit] - left)
-            take_pixels(decoded, source.samples[at], flat, found)
-            pixels[hit] = found
-            state[hit] = np.where(is_nodata(found, source.layout.nodata), NODATA, VALID)
-    return pixels, state
-
-
-def _by_owner(
-    batch: TileBatch,
-    points: np.ndarray,
-    rows: np.ndarray,
-    band_number: int,
-    known: tuple[np.ndarray, np.ndarray],
-) -> Iterator[PixelWindows]:
-    """Splits windows by the block that owns their centre."""
-    block = batch.points
-    located, row, col = block.planned.points[points], block.row[points], block.col[points]
-    identity = np.empty((len(points), 4), np.int64)
-    identity[:, 0], identity[:, 1] = row, col
-    identity[:, 2], identity[:, 3] = batch.source.record.ordinal, band_number
-    position = np.column_stack([located["row_float"], located["col_float"]])
-    transform = block.grid.geotransform
-    whole = PixelWindows(
-        key=batch.key,
-        row=rows,
-        identity=identity,
-        position=position,
-        values=known[0],
-        state=known[1],
-        scale=(abs(transform.scale_x), abs(transform.scale_y)),
-    )
-    owners = _owner_blocks(block.grid, row, col)
-    for owner in np.unique(owners).tolist():
-        block_row, block_col = divmod(owner, block.grid.tiles_across)
-        key = batch.key._replace(block_row=block_row, block_col=block_col)
-        mine = owners == owner
-        part = whole if mine.all() else _subset(whole, mine)
-        yield dataclasses.replace(part, key=key)
-
-
-def _owner_blocks(grid: Grid, row: np.ndarray, col: np.ndarray) -> np.ndarray:
-    """``block_row * tiles_across + block_col`` of the blocks that hold pixels."""
-    shape = block_shape(grid)
-    block_row = row // (grid.tile_height * shape.rows)
-    return block_row * grid.tiles_across + col // (grid.tile_width * shape.cols)
 
 
 def finish(batch: SampleBatch) -> SampleBatch:
@@ -288,10 +67,10 @@ def split_seams(
     seams: list[tuple[TileBlockKey, SampleBatch]] = []
     for windows in batch.windows:
         complete = (windows.row >= 0) & ~_is_partial(windows)
-        mine = _subset(windows, complete)
+        mine = subset(windows, complete)
         whole.append(_replace_row(mine, np.searchsorted(ready, mine.row)))
         if not complete.all():
-            seams.append((windows.key, _set_aside(batch, _subset(windows, ~complete))))
+            seams.append((windows.key, _set_aside(batch, subset(windows, ~complete))))
     return _finish(_take(batch, ready), whole, options), seams
 
 
@@ -317,10 +96,10 @@ def merge(parts: Iterable[SampleBatch], options: SampleOptions) -> Iterator[Samp
         The finished rows of each part that holds some.
     """
     everything = list(parts)
-    foreign = [_subset(w, w.row < 0) for part in everything for w in part.windows]
+    foreign = [subset(w, w.row < 0) for part in everything for w in part.windows]
     foreign = [w for w in foreign if len(w.row)]
     for part in everything:
-        own = [_subset(w, w.row >= 0) for w in part.windows]
+        own = [subset(w, w.row >= 0) for w in part.windows]
         own = [w for w in own if len(w.row)]
         for windows in own:
             # The parts of one band are of one type; others would be mixed with it.
@@ -375,7 +154,7 @@ def _finish(
             around = np.where(is_known(part.state[listed]), part.values[listed], np.nan)
             neighbours[part.row[listed]] = around
             has_list[part.row[listed]] = True
-        lost = _fall_back(_subset(part, centre_nodata), value, codes)
+        lost = _fall_back(subset(part, centre_nodata), value, codes)
         null[lost] = True
         codes[lost] = _FETCH_ERROR
     columns: dict[str, Any] = {"value": pa.array(value, mask=null)}
@@ -439,17 +218,6 @@ def _take(batch: SampleBatch, rows: np.ndarray) -> SampleBatch:
     event_time = None if batch.event_time_us is None else batch.event_time_us[rows]
     samples = batch.samples.take(pa.array(rows, pa.int64()))
     return SampleBatch(samples, batch.crs, event_time)
-
-
-def _subset(windows: PixelWindows, mask: np.ndarray) -> PixelWindows:
-    return dataclasses.replace(
-        windows,
-        row=windows.row[mask],
-        identity=windows.identity[mask],
-        position=windows.position[mask],
-        values=windows.values[mask],
-        state=windows.state[mask],
-    )
 
 
 def _replace_row(windows: PixelWindows, row: np.ndarray) -> PixelWindows:
