@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from rasteret_beam import collection, fetching, merging, points, sampling, schema
+from rasteret_beam import (
+    collection,
+    points,
+    sampling,
+    schema,
+)
+from rasteret_beam.fetching import jobs, merging, progress, running
 from rasteret_beam.planning import PlanCounts, Planner
 
 if TYPE_CHECKING:
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
     )
     from rasteret_beam.options import SampleOptions
     from rasteret_beam.points import PointColumns
+    from rasteret_beam.replaying import Replay
     from rasteret_beam.storage import Store
 
 _CONCURRENT_JOBS = 16
@@ -47,7 +54,11 @@ class LocalResult(NamedTuple):
 
 
 def sample_points(
-    query: CollectionQuery, table: pa.Table, columns: PointColumns, options: SampleOptions,
+    query: CollectionQuery,
+    table: pa.Table,
+    columns: PointColumns,
+    options: SampleOptions,
+    only: Replay | None = None,
 ) -> LocalResult:
     """Samples a collection at a table of points.
 
@@ -56,6 +67,7 @@ def sample_points(
         table: One row a point, any columns.
         columns: Where in a row the point is.
         options: What to sample.
+        only: What of it to run again; None to run all.
 
     Returns:
         One row per (point, record, band), in no particular order.
@@ -71,7 +83,8 @@ def sample_points(
             letters.extend(found)
             if record is not None:
                 records.append(record)
-    result = sample_records(records, read_points(table, columns), options, query.store)
+    store = query.store.guarded(query.uri)
+    result = sample_records(records, read_points(table, columns), options, store, only)
     return result._replace(dead_letters=letters + result.dead_letters)
 
 
@@ -80,6 +93,7 @@ def sample_records(
     batches: Iterable[tuple[PointBatch, list[DeadLetter]]],
     options: SampleOptions,
     store: Store,
+    only: Replay | None = None,
 ) -> LocalResult:
     """Samples records at batches of points.
 
@@ -88,6 +102,7 @@ def sample_records(
         batches: At least one batch, each with the dead letters of its rows.
         options: What to sample.
         store: How files are read.
+        only: What of it to run again; None to run all.
 
     Returns:
         One row per (point, record, band), in no particular order; dead letters of
@@ -100,7 +115,7 @@ def sample_records(
     counts = PlanCounts(0, 0, 0, 0)
     for batch, found in batches:
         letters.extend(found)
-        plan = planner.plan(batch)
+        plan = planner.plan(batch, only)
         counts = PlanCounts(*(a + b for a, b in zip(counts, plan.counts, strict=True)))
         samples.extend(plan.unmatched)
         for key, message in plan.tiles:
@@ -153,9 +168,10 @@ def _nearest(
 ) -> Iterable[SampleBatch]:
     with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_JOBS) as pool:
         for key, messages in blocks.items():
-            jobs = fetching.plan_jobs(merging.merge(messages))
-            results = pool.map(lambda job: fetching.run_job(job, store), jobs)
-            for job, result in zip(jobs, results, strict=True):
-                letters.extend(fetching.dead_letters(job, result))
-                for batch in fetching.tile_batches(key, job, result):
+            merged = merging.merge(messages)
+            rows, wanted = progress.block_rows(key, merged), jobs.plan_jobs(merged)
+            results = pool.map(lambda job: running.run_job(job, store), wanted)
+            for job, result in zip(wanted, results, strict=True):
+                letters.extend(running.dead_letters(job, result))
+                for batch in running.tile_batches(rows, job, result):
                     yield from sampling.sample_nearest(batch, options)

@@ -8,11 +8,12 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rasteret_beam"
 LAYERS = [
-    {"elements", "errors", "memory", "packing"},
+    {"elements", "errors", "memory"},
     {"grid", "tiff", "storage", "options"},
     {"schema"},
-    {"points", "collection", "sampling", "planning", "fetching", "merging", "output", "reporting",
-     "point_files"},
+    {"points", "collection", "sampling", "planning", "fetching", "output", "reporting",
+     "point_files", "replaying", "tabulating",
+     "forecast", "row_sums"},
     {"indexing"},
     {"local"},
     {"companion"},

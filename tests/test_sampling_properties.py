@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import Scene, make_collection, run
 
-from rasteret_beam import fetching, merging, points
+from rasteret_beam import points
 from rasteret_beam.elements import Geotransform, PointBatch
+from rasteret_beam.fetching import jobs, merging
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.planning import Planner, planner
 from rasteret_beam.points import PointColumns, to_points
@@ -279,7 +280,7 @@ def _planned(plans):
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        (fetching, "BATCH_BYTES"),
+        (jobs, "BATCH_BYTES"),
         (merging, "MERGED_POINTS"),
         (planner, "RECORDS_PER_KEY"),
         (reading, "_WINDOW_CELLS_AT_ONCE"),

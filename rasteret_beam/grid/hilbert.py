@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 
 def hilbert_index(lon: float, lat: float, order: int) -> int:
     """Gives the place of a cell along a Hilbert curve over the whole Earth.
@@ -20,14 +24,37 @@ def hilbert_index(lon: float, lat: float, order: int) -> int:
     side = 1 << order
     x = min(max(int((lon + 180) / 360 * side), 0), side - 1)
     y = min(max(int((lat + 90) / 180 * side), 0), side - 1)
-    index = 0
-    half = side >> 1
-    while half:
-        right, up = int(bool(x & half)), int(bool(y & half))
-        index += half * half * ((3 * right) ^ up)
-        if not up:
-            if right:
-                x, y = side - 1 - x, side - 1 - y
-            x, y = y, x
-        half >>= 1
+    return int(_along_curve(x, y, order))
+
+
+def hilbert_indexes(lon: np.ndarray, lat: np.ndarray, order: int) -> np.ndarray:
+    """Gives ``hilbert_index`` of many places.
+
+    Args:
+        lon: float64, longitudes in degrees, finite.
+        lat: float64, same shape, latitudes in degrees, finite.
+        order: As for ``hilbert_index``, at most 31.
+
+    Returns:
+        int64, same shape.
+    """
+    side = 1 << order
+    x, y = (
+        np.clip((part + half) / (2 * half) * side, 0, side - 1).astype(np.int64)
+        for part, half in ((lon, 180), (lat, 90))
+    )
+    return np.asarray(_along_curve(x, y, order))
+
+
+def _along_curve(x: Any, y: Any, order: int) -> Any:  # noqa: ANN401 -- ints, or arrays of them
+    """The place of cell (x, y): from the largest quadrant to the smallest."""
+    index, all_bits = x * 0, (1 << order) - 1
+    for bit in reversed(range(order)):
+        right, up = (x >> bit) & 1, (y >> bit) & 1
+        index = (index << 2) | ((3 * right) ^ up)
+        # The lower quadrants are turned: mirrored at the right, then transposed.
+        mirrored = (right & (1 - up)) * all_bits
+        x, y = x ^ mirrored, y ^ mirrored
+        swapped = (x ^ y) * (1 - up)
+        x, y = x ^ swapped, y ^ swapped
     return index

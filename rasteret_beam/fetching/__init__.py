@@ -1,0 +1,1 @@
+"""Tiles in: a block's points -> which bytes to read -> decoded tiles, each read once."""
