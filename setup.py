@@ -22,7 +22,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.15",
     packages=find_packages(include=["rasteret_beam", "rasteret_beam.*"]),
-    package_data={"rasteret_beam": ["py.typed", "collection/catalog.json"]},
+    package_data={"rasteret_beam": ["py.typed", "collection/catalog.json", "forecast/prices.json"]},
     install_requires=[
         "apache-beam[gcp]>=2.77",
         "google-cloud-storage>=2.18",
@@ -32,15 +32,21 @@ setup(
         "numpy>=1.26",
         # Reads WKB and knows polygons.
         "shapely>=2.0",
-        # Ranged reads: a thirteenth of google-cloud-storage's CPU per request.
+        # Ranged reads of gs:// and s3://: a thirteenth of google-cloud-storage's CPU per request.
         "obstore>=0.8",
         "pyarrow>=17",
         "pyproj>=3.6",
         # Searches STAC APIs: paging, retries and their dialects.
         "pystac-client>=0.8",
+        # Connections to web servers whose status, headers, redirects and time are ours to check.
+        "urllib3>=2.2",
     ],
     extras_require={
         "test": [
+            # Readers of our files, and the specification's own judge of them.
+            "duckdb>=1.1",
+            "geopandas>=1.0",
+            "geoparquet-validator>=0.2",
             "hypothesis>=6.100",
             "mypy>=1.16",
             "pytest>=8",

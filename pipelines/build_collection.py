@@ -19,13 +19,12 @@ from rasteret_beam import (
     StacFiles,
     StacReading,
     StacSearch,
-    Store,
     WriteDeadLetters,
 )
 from rasteret_beam.collection.catalog import Dataset, dataset_of
 from rasteret_beam.indexing.items import ItemSource
-from rasteret_beam.reporting import BUILD_SHARES, build_summary
-from rasteret_beam.runners import flags, launch
+from rasteret_beam.reporting import BUILD_IDENTITIES, BUILD_SHARES, build_summary
+from rasteret_beam.runners import flags, launch, store_flags
 
 _CATALOGUED = ("bbox", "date_range", "band_map", "bands", "url_rewrite")
 _FLAGS_OF = {
@@ -40,6 +39,8 @@ _FLAGS_OF = {
 
 class BuildCollectionOptions(PipelineOptions):
     """Indexes COGs into a Collection: files, STAC or a table in, Parquet out."""
+
+    REQUIRED = ("output",)
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
@@ -58,14 +59,14 @@ class BuildCollectionOptions(PipelineOptions):
             "new or changed; or append, which also keeps records that the source does not have")
         add("--stac_collections", help="Ids of the API's collections, separated by commas")
         add("--bbox", help="Only items that overlap xmin,ymin,xmax,ymax in EPSG:4326")
-        add("--date_range", help="Only items of START/END (or START,END), both inclusive")
+        add("--date_range", help="Only items of START/END, both inclusive: 2024-01-01/2024-02-01")
         add("--query", help="Conditions of a search as JSON, like "
             '{"eo:cloud_cover": {"lt": 20}}')
         add("--max_items", type=int, help="Stop a search after this many items")
         add("--where", help="Only rows of a table that meet this, like \"platform == 'S2A'\"")
         add("--band_map", help="Bands and their asset keys, like B04=red,B08=nir")
-        add("--bands", help="Names and 0-based sample indexes, like red=0,nir=3; by default B1 .. "
-            "Bn of each file")
+        add("--bands", help="Names and 0-based sample indexes, like red=0,nir=3 or A00:A63=0:63; "
+            "by default B1 .. Bn of each file")
         add("--column_map", help="A table's columns and their names here, like "
             "fid=id,year=datetime")
         add("--href_column", help="A table's column of addresses")
@@ -78,7 +79,7 @@ class BuildCollectionOptions(PipelineOptions):
         add("--dead_letters", help="Folder for what cannot be indexed, as JSON lines")
         add("--error_threshold", type=float, default=0.0,
             help="Tolerated share of failed files and items, 0 to 1")
-        add("--allow_http", action="store_true", help="Permit plain http:// addresses")
+        store_flags.declare(add)
 
 
 def build(pipeline: beam.Pipeline, options: BuildCollectionOptions) -> None:
@@ -87,9 +88,7 @@ def build(pipeline: beam.Pipeline, options: BuildCollectionOptions) -> None:
     Raises:
         OptionError: A flag is missing, or has a value that cannot work.
     """
-    if not options.output:
-        msg = "--output is required"
-        raise OptionError(msg)
+    launch.check_given(options, options.REQUIRED)
     known = dataset_of(options.dataset) if options.dataset else None
     source_name = options.data_source or (known.stac_collection or known.id if known else "")
     built = pipeline | "BuildCollection" >> BuildCollection(
@@ -98,7 +97,7 @@ def build(pipeline: beam.Pipeline, options: BuildCollectionOptions) -> None:
         mode=options.mode,
         name=options.collection_name,
         data_source=source_name,
-        store=Store(allow_http=options.allow_http),
+        store=store_flags.store_of(options),
     )
     if options.dead_letters:
         _ = built.dead_letters | "WriteDeadLetters" >> WriteDeadLetters(
@@ -130,7 +129,7 @@ def source_of(options: BuildCollectionOptions) -> ItemSource:
     if kind == "inputs":
         return FileSource(
             inputs=options.inputs,
-            bands=flags.pairs("--bands", options.bands, flags.index) or None,
+            bands=flags.band_indexes("--bands", options.bands) or None,
             datetime_pattern=options.datetime_pattern,
         )
     return _catalogued(options, kind, known or Dataset(id="", name="", description=""))
@@ -141,7 +140,7 @@ def _catalogued(options: BuildCollectionOptions, kind: str, known: Dataset) -> I
     rewrite = flags.pairs("--url_rewrite", options.url_rewrite, str) or known.url_rewrite_patterns
     reading = StacReading(
         band_map=flags.pairs("--band_map", options.band_map, str) or known.band_map or None,
-        band_index_map=flags.pairs("--bands", options.bands, flags.index) or known.band_index_map,
+        band_index_map=flags.band_indexes("--bands", options.bands) or known.band_index_map,
         data_source=options.data_source or known.id,
         url_rewrite_patterns=rewrite,
         bbox=flags.bbox(options.bbox),
@@ -183,7 +182,8 @@ def run(argv: Sequence[str] | None = None) -> int:
 def _report(options: BuildCollectionOptions) -> launch.Report:
     return launch.Report(
         build_summary, BUILD_SHARES, options.error_threshold, output="records_written",
-    )
+        name="build_collection", identities=BUILD_IDENTITIES,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

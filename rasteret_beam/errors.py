@@ -19,6 +19,12 @@ class OptionError(RasteretBeamError, ValueError):
     code = "INVALID_OPTION"
 
 
+class BudgetError(RasteretBeamError):
+    """A plan is over its budget: more tiles, bytes or requests than were allowed."""
+
+    code = "OVER_BUDGET"
+
+
 class CrsError(RasteretBeamError, ValueError):
     """Text or a code that names no coordinate reference system, or no path between two."""
 
@@ -35,6 +41,12 @@ class InvalidPointError(RasteretBeamError, ValueError):
     """One row of a points input holds no usable point; the other rows are kept."""
 
     code = "INVALID_POINT"
+
+
+class ReplayError(RasteretBeamError, ValueError):
+    """There are no dead letters to run again, or what should be some is not."""
+
+    code = "INVALID_REPLAY"
 
 
 class CollectionError(RasteretBeamError, ValueError):
@@ -91,3 +103,15 @@ class FetchError(RasteretBeamError, OSError):
     """Bytes could not be had: not found, not allowed, cut short, or out of retries."""
 
     code = "FETCH_ERROR"
+
+
+class StaleIndexError(FetchError):
+    """A file is not the one that was indexed; the collection must be brought up to date."""
+
+    code = "STALE_INDEX"
+
+
+class OutputError(RasteretBeamError, OSError):
+    """The output cannot be written (disk full, not allowed), or is not what it should be."""
+
+    code = "OUTPUT_ERROR"

@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)$")
+RANGE = re.compile(r"bytes=(\d+)-(\d*)$")
 
 
 class RangeServer(http.server.ThreadingHTTPServer):
@@ -26,16 +26,19 @@ class RangeServer(http.server.ThreadingHTTPServer):
         requests: (path, range header or None) -> how often it was asked for (GET).
         heads: Path -> how often HEAD asked for it.
         queries: Path and query of every request, in order of arrival.
+        etag: Sent with every answer, unless None.
     """
 
     daemon_threads = True
+    request_queue_size = 128  # connections that come at once are not dropped
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), FileHandler)
         self.files = dict(files)
         self.requests: collections.Counter[tuple[str, str | None]] = collections.Counter()
         self.heads: collections.Counter[str] = collections.Counter()
         self.queries: list[str] = []
+        self.etag: str | None = '"fake-1"'
         self._failures: dict[str, list[int]] = {}
         self._cut: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -64,7 +67,7 @@ class RangeServer(http.server.ThreadingHTTPServer):
 
     def ranges(self, path: str) -> list[tuple[int, int]]:
         """Gives the (first, last) byte pairs asked for, each once, sorted."""
-        found = (_RANGE.match(r or "") for asked, r in list(self.requests) if asked == path)
+        found = (RANGE.match(r or "") for asked, r in list(self.requests) if asked == path)
         return sorted((int(m[1]), int(m[2])) for m in found if m and m[2])
 
     def note(self, method: str, target: str, wanted: str | None) -> tuple[str, int | None]:
@@ -84,47 +87,52 @@ class RangeServer(http.server.ThreadingHTTPServer):
         return data[: self._cut.get(path, len(data))]
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class FileHandler(http.server.BaseHTTPRequestHandler):
+    """Answers for a ``RangeServer``."""
+
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # headers and body in one packet, or each answer waits for an ack
     server: RangeServer
 
     def do_GET(self) -> None:
-        self._serve("GET")
+        self.serve("GET")
 
     def do_HEAD(self) -> None:
-        self._serve("HEAD")
+        self.serve("HEAD")
 
     def log_message(self, *_args: object) -> None:
         """Keeps quiet."""
 
-    def _serve(self, method: str) -> None:
+    def serve(self, method: str) -> None:
+        """Answers a request."""
         wanted = self.headers.get("Range")
         path, failure = self.server.note(method, self.path, wanted)
         data = self.server.files.get(path)
         if failure is not None or data is None:
-            self._answer(method, failure or 404, b"")
+            self.answer(method, failure or 404, b"")
             return
-        found = _RANGE.match(wanted or "")
+        found = RANGE.match(wanted or "")
         if not found:
-            self._answer(method, 200, self.server.allowed(path, data))
+            self.answer(method, 200, self.server.allowed(path, data))
             return
         first = int(found[1])
         last = min(int(found[2]) if found[2] else len(data) - 1, len(data) - 1)
         if first > last:
-            self._answer(method, 416, b"", {"Content-Range": f"bytes */{len(data)}"})
+            self.answer(method, 416, b"", {"Content-Range": f"bytes */{len(data)}"})
             return
         part = self.server.allowed(path, data[first : last + 1])
         span = f"bytes {first}-{first + len(part) - 1}/{len(data)}"
-        self._answer(method, 206, part, {"Content-Range": span})
+        self.answer(method, 206, part, {"Content-Range": span})
 
-    def _answer(
+    def answer(
         self, method: str, status: int, body: bytes, headers: Mapping[str, str] | None = None,
     ) -> None:
+        """Sends a whole answer."""
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", '"fake-1"')
+        if self.server.etag is not None:
+            self.send_header("ETag", self.server.etag)
         self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
         for name, value in (headers or {}).items():
             self.send_header(name, value)

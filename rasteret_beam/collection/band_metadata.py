@@ -13,11 +13,15 @@ from rasteret_beam.grid.geotransform import from_coefficients
 from rasteret_beam.tiff.compression import BYTE_DECODERS, PIXEL_DECODERS
 from rasteret_beam.tiff.gdal_metadata import parse_nodata
 from rasteret_beam.tiff.header import MAX_TILE_BYTES
+from rasteret_beam.tiff.ifd import MAX_TILES
 from rasteret_beam.tiff.tags import PlanarConfiguration, Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rasteret_beam.elements import FileInfo
+
+_MAX_PIXEL_BYTES = 8
 _BYTE_ORDERS = {"little": "<", "big": ">"}
 
 
@@ -36,6 +40,14 @@ class BandMetadata:
                 return value
         return None
 
+    def whole(self, name: str) -> int | None:
+        """Gives a field that is a whole number, or None.
+
+        Raises:
+            RecordError: It is something else.
+        """
+        return _whole(self.value(name), name)
+
     def size(self, *names: str) -> int:
         """Gives a width or height, in pixels.
 
@@ -47,6 +59,32 @@ class BandMetadata:
             msg = f"{names[0]} is {value!r}, expected a whole number above 0"
             raise RecordError(msg)
         return value
+
+
+def _whole(value: Any, name: str) -> int | None:  # noqa: ANN401 -- any field
+    """A whole number or None: columns of others can be of any type."""
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        msg = f"{name} is {value!r:.40}, expected a whole number"
+        raise RecordError(msg)
+    return value
+
+
+class StoredFile(NamedTuple):
+    """What a record says of one file.
+
+    Attributes:
+        href: Where it is.
+        offsets: Its ``tile_offsets``, int64, or None.
+        counts: Its ``tile_byte_counts``, int64, or None.
+        sound: Whether no number in them is known to be below 0.
+        info: Its size and ETag when it was indexed, or None.
+    """
+
+    href: str
+    offsets: np.ndarray | None
+    counts: np.ndarray | None
+    sound: bool
+    info: FileInfo | None
 
 
 class AssetShape(NamedTuple):
@@ -80,33 +118,29 @@ class AssetShape(NamedTuple):
             tuple(transform) if isinstance(transform, list) else str(transform), record_crs,
         )  # fmt: skip
 
-    def asset(
-        self,
-        band: str,
-        href: str,
-        grid: Grid,
-        tables: tuple[np.ndarray | None, np.ndarray | None],
-        *,
-        sound: bool,
-    ) -> Asset:
+    def asset(self, band: str, file: StoredFile, grid: Grid) -> Asset:
         """Gives the asset of one record, with this one band.
 
         Args:
             band: The band's name.
-            href: Where the file is.
+            file: The file; the asset keeps views of its tables.
             grid: Where its pixels lie.
-            tables: Its ``tile_offsets`` and ``tile_byte_counts``; the asset keeps views.
-            sound: Whether no number in them is known to be below 0.
 
         Raises:
             RecordError: The tables are missing, or do not fit the image.
         """
-        offsets, counts = tables
+        offsets, counts = file.offsets, file.counts
         if offsets is None or counts is None:
             name = "tile_offsets" if offsets is None else "tile_byte_counts"
             msg = f"{name} is missing, or holds nulls"
             raise RecordError(msg)
         n_tiles = grid.tiles_across * grid.tiles_down
+        if n_tiles > MAX_TILES:
+            msg = (
+                f"An image of {n_tiles} tiles ({grid.width} x {grid.height} pixels in tiles of "
+                f"{grid.tile_width} x {grid.tile_height}), at most {MAX_TILES} are read"
+            )
+            raise RecordError(msg)
         if len(offsets) != len(counts):
             msg = f"{len(offsets)} tile_offsets but {len(counts)} tile_byte_counts"
             raise RecordError(msg)
@@ -117,17 +151,15 @@ class AssetShape(NamedTuple):
         if len(offsets) > n_tiles:
             msg = f"{len(offsets)} tile_offsets for an image of {n_tiles} tiles"
             raise RecordError(msg)
-        if not sound and ((offsets < 0).any() or (counts < 0).any()):
+        if not file.sound and ((offsets < 0).any() or (counts < 0).any()):
             least = min(offsets.min(), counts.min())
             msg = f"A tile offset or byte count below 0: {least}"
             raise RecordError(msg)
-        if len(offsets) < n_tiles:
-            beyond = (0, n_tiles - len(offsets))
-            offsets, counts = np.pad(offsets, beyond), np.pad(counts, beyond, constant_values=-1)
         plane_index, sample = (self.sample, 0) if self.planar else (0, self.sample)
         return Asset(
-            href, plane_index, grid, self.layout, (band,), (sample,), offsets, counts,
-        )
+            file.href, plane_index, grid, self.layout, (band,), (sample,), offsets, counts,
+            file.info,
+        )  # fmt: skip
 
 
 def read_shape(band: str, band_index: int | None, metadata: BandMetadata) -> AssetShape:
@@ -144,8 +176,8 @@ def read_shape(band: str, band_index: int | None, metadata: BandMetadata) -> Ass
     """
     width, height = metadata.size("image_width", "width"), metadata.size("image_height", "height")
     tile = metadata.size("tile_width"), metadata.size("tile_height")
-    samples = metadata.value("samples_per_pixel") or 1
-    planar = (metadata.value("planar_configuration") or 1) == PlanarConfiguration.PLANAR
+    samples = metadata.whole("samples_per_pixel") or 1
+    planar = (metadata.whole("planar_configuration") or 1) == PlanarConfiguration.PLANAR
     sample = _sample_index(band, band_index, samples)
     layout = _layout(tile, 1 if planar else samples, metadata)
     return AssetShape(width, height, layout, sample, samples, planar)
@@ -180,21 +212,29 @@ def _sample_index(band: str, band_index: int | None, samples: int) -> int:
 
 
 def _layout(tile: tuple[int, int], samples: int, metadata: BandMetadata) -> TileLayout:
-    name, compression = metadata.value("dtype"), metadata.value("compression")
+    name, compression = metadata.value("dtype"), metadata.whole("compression")
     try:
         dtype = np.dtype(name)
-    except TypeError as error:
+    except (TypeError, ValueError, SyntaxError) as error:
         msg = f"dtype {name!r} is no pixel type; expected like 'uint16' or 'float32'"
         raise RecordError(msg) from error
-    if name is None or dtype.kind not in "uif":
+    if name is None or dtype.kind not in "uif" or dtype.itemsize > _MAX_PIXEL_BYTES:
         msg = f"dtype {name!r} is no pixel type that is read; expected ints or floats"
         raise RecordError(msg)
-    if compression not in BYTE_DECODERS and compression not in PIXEL_DECODERS:
+    if compression is None or compression not in {*BYTE_DECODERS, *PIXEL_DECODERS}:
         msg = f"Unsupported TIFF compression: {compression}"
         raise RecordError(msg)
-    predictor = metadata.value("predictor") or Predictor.NONE
+    predictor = metadata.whole("predictor") or Predictor.NONE
     if predictor not in list(Predictor):
         msg = f"Unsupported TIFF predictor: {predictor}"
+        raise RecordError(msg)
+    bits = _whole(metadata.tiff.get("bits_per_sample"), "bits_per_sample")
+    if bits is not None and not 1 <= bits <= 8 * dtype.itemsize:
+        msg = f"bits_per_sample is {bits}, expected 1 to {8 * dtype.itemsize} of a {dtype.name}"
+        raise RecordError(msg)
+    extra_samples = metadata.value("extra_samples") or ()
+    if not isinstance(extra_samples, (list, tuple)):
+        msg = f"extra_samples is {extra_samples!r:.40}, expected a list"
         raise RecordError(msg)
     nodata_text = metadata.tiff.get("nodata")
     stored = metadata.value("nodata")
@@ -205,10 +245,10 @@ def _layout(tile: tuple[int, int], samples: int, metadata: BandMetadata) -> Tile
         samples=samples,
         compression=compression,
         predictor=predictor,
-        bits_per_sample=metadata.tiff.get("bits_per_sample"),
+        bits_per_sample=bits,
         byte_order=_BYTE_ORDERS.get(metadata.tiff.get("byte_order", "")),
-        photometric=metadata.value("photometric"),
-        extra_samples=tuple(metadata.value("extra_samples") or ()),
+        photometric=metadata.whole("photometric"),
+        extra_samples=tuple(extra_samples),
         jpeg_tables=metadata.tiff.get("jpeg_tables"),
         nodata=stored if nodata_text is None else parse_nodata(nodata_text),
     )

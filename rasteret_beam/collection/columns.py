@@ -48,9 +48,13 @@ def _values(column: pa.Array) -> Sequence[Any]:
 
 
 def tables_of(lists: pa.Array) -> list[np.ndarray | None]:
-    """Gives one int64 array a row, views of one; None where it is null or holds nulls."""
-    if not pa.types.is_list(lists.type) and not pa.types.is_large_list(lists.type):
-        return [None if v is None else np.asarray(v) for v in lists.to_pylist()]
+    """Gives one int64 array a row, views of one; None where it is no list of whole numbers."""
+    kind = lists.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)
+            or pa.types.is_fixed_size_list(kind)) or not pa.types.is_integer(kind.value_type):
+        return [None] * len(lists)
+    if pa.types.is_fixed_size_list(kind):
+        lists = lists.cast(pa.list_(kind.value_type))
     values = lists.values
     if values.null_count:
         rows = (row.as_py() for row in lists)

@@ -11,8 +11,8 @@ import pyarrow.dataset as ds
 
 from rasteret_beam.errors import CollectionError, CollectionNotFoundError, FetchError
 from rasteret_beam.storage import redact
+from rasteret_beam.storage.addresses import local_path
 from rasteret_beam.storage.files import arrow_filesystem
-from rasteret_beam.storage.store import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

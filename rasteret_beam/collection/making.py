@@ -11,12 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rasteret_beam.collection.band_metadata import AssetShape, BandMetadata, read_shape
+from rasteret_beam.collection.band_metadata import (
+    AssetShape,
+    BandMetadata,
+    StoredFile,
+    read_shape,
+)
 from rasteret_beam.collection.bands import asset_keys
 from rasteret_beam.collection.boxes import bbox_array
 from rasteret_beam.collection.columns import TABLES, tables_of
 from rasteret_beam.collection.distinct import alike, field_names, field_of
-from rasteret_beam.elements import Asset, DeadLetter, Record, RecordInfo
+from rasteret_beam.elements import Asset, DeadLetter, FileInfo, Record, RecordInfo
 from rasteret_beam.errors import (
     BandMissingError,
     CrsError,
@@ -161,10 +166,10 @@ class _Rows:
             msg = "Transform is missing; expected 4 or 6 numbers"
             raise NotIndexedError(msg)
         shape = self._shape(row, band, band_index, found)
-        tables = found.offsets[row], found.counts[row]
-        return shape.asset(
-            band, href, shape.grid(transform, record_crs), tables, sound=found.sound,
+        stored = StoredFile(
+            href, found.offsets[row], found.counts[row], found.sound, found.infos[row],
         )
+        return shape.asset(band, stored, shape.grid(transform, record_crs))
 
     def _metadata(self, row: int, band: str, key: str | None) -> _Band | None:
         for name in (band, key or band):
@@ -236,6 +241,7 @@ class _Band:
         told = [field_of(self._metadata, name) for name in self._names if name in _SHAPE_FIELDS]
         if self._tiff is not None:
             told += [field_of(self._tiff, name) for name in _TIFF_FIELDS]
+        self.infos = _infos(self._tiff, len(batch))
         self.kinds = alike(told, len(batch))[0].tolist()
 
     def told(self, row: int) -> BandMetadata:
@@ -247,8 +253,22 @@ class _Band:
         return BandMetadata(fields, {} if self._tiff is None else self._tiff[row].as_py() or {})
 
 
+def _infos(tiff: pa.Array | None, n_rows: int) -> list[FileInfo | None]:
+    """What rows say of their files' sizes and ETags; None where they do not."""
+    if tiff is None or not pa.types.is_struct(tiff.type):
+        return [None] * n_rows
+    sizes, etags = (field_of(tiff, name).to_pylist() for name in ("file_size", "etag"))
+    return [
+        None if size is None else FileInfo(size, etag)
+        for size, etag in zip(sizes, etags, strict=True)
+    ]
+
+
 def _not_below_zero(tables: pa.Array) -> bool:
     if not (pa.types.is_list(tables.type) or pa.types.is_large_list(tables.type)):
+        return False
+    if not pa.types.is_integer(tables.type.value_type) or tables.type.value_type == pa.uint64():
+        # As int64 the largest are below 0.
         return False
     least = pc.min(tables.flatten()).as_py()
     return least is None or least >= 0

@@ -18,7 +18,7 @@ from rasteret_beam.errors import CollectionError, OptionError
 from rasteret_beam.indexing.parts import geo_metadata
 from rasteret_beam.schema import BBOX, REQUIRED_COLUMNS
 from rasteret_beam.storage import redact
-from rasteret_beam.storage.store import local_path
+from rasteret_beam.storage.addresses import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -87,7 +87,7 @@ def sample(
             records.append(record)
             if letters:
                 broken.append((record, letters))
-    result = local.sample_records(records, batches, options, store)
+    result = local.sample_records(records, batches, options, store.guarded(view.label))
     failures = _met(broken, batches, options) + result.dead_letters
     _tell(failures, result.samples.num_rows)
     return _in_order(result.samples, records, options)

@@ -12,13 +12,13 @@ from rasteret_beam.collection.boxes import overlaps_any
 from rasteret_beam.collection.columns import TABLES, columns_of
 from rasteret_beam.collection.filters import Filters
 from rasteret_beam.collection.fragments import find_files, open_fragment
+from rasteret_beam.elements import FileInfo
 from rasteret_beam.errors import CollectionNotFoundError, FetchError, RecordError
 from rasteret_beam.grid.geotransform import from_coefficients
 from rasteret_beam.indexing.footprint import Extent
 from rasteret_beam.indexing.headers import BY_CATALOGUE, BandStructs, Head, IndexedFile, read_head
 from rasteret_beam.indexing.rows import CONTRACT_COLUMNS, IndexedItem, pack, property_column
 from rasteret_beam.schema import BAND_TIFF, METADATA_SUFFIX, TIFF_SUFFIX
-from rasteret_beam.storage.store import FileInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -9,8 +9,8 @@ from rasteret_beam.errors import FetchError, RasteretBeamError
 from rasteret_beam.indexing import naming
 from rasteret_beam.indexing.items import EVERY_SAMPLE, AssetRef, Item, ItemBatch, dead_letter
 from rasteret_beam.storage import redact
+from rasteret_beam.storage.addresses import has_wildcard, local_path
 from rasteret_beam.storage.files import RangeFile
-from rasteret_beam.storage.store import has_wildcard, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -83,6 +83,8 @@ class FileSource:
             record_id,
             {name: AssetRef(href, index) for name, index in wanted.items()},
             None if pattern is None else naming.find_datetime(pattern, href),
+            # A list may come from elsewhere; what a flag or a pattern names does not.
+            origin=self.inputs if isinstance(self.inputs, str) and _is_list(self.inputs) else None,
         )
 
 
@@ -107,7 +109,7 @@ def list_files(store: Store, inputs: str | Sequence[str]) -> list[str]:
         if not found:
             msg = f"{inputs}: no .tif or .tiff file below it"
             raise FetchError(msg)
-    elif has_wildcard(inputs) or _is_tiff(inputs):
+    elif not _is_list(inputs):
         found = store.glob(inputs)
     else:
         with RangeFile(store, inputs) as file:
@@ -122,6 +124,13 @@ def list_files(store: Store, inputs: str | Sequence[str]) -> list[str]:
             msg = f"{redact(inputs)}: the list names no file"
             raise FetchError(msg)
     return list(dict.fromkeys(naming.absolute_href(uri) for uri in found))
+
+
+def _is_list(inputs: str) -> bool:
+    """Whether a text file names the files."""
+    path = local_path(inputs)
+    is_folder = path is not None and path.is_dir()
+    return not (is_folder or has_wildcard(inputs) or _is_tiff(inputs))
 
 
 def _is_tiff(uri: str) -> bool:

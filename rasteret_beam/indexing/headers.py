@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import io
     from collections.abc import Mapping
 
+    from rasteret_beam.elements import FileInfo
     from rasteret_beam.storage import Store
-    from rasteret_beam.storage.store import FileInfo
     from rasteret_beam.tiff.header import TiffHeader
 
 

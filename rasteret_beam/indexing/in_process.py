@@ -59,9 +59,16 @@ def index_items(
         The table, in the order of the items, and what cannot be used.
     """
     items, store = list(items), store or Store()
-    hrefs = {asset.href for item in items for asset in item.assets.values()}
+    stores: dict[str, Store] = {}
+    for item in items:
+        own = item.store(store)
+        for asset in item.assets.values():
+            # Of a file that several name, what the least trusted may read is read.
+            if own.named_by == "remote" or asset.href not in stores:
+                stores[asset.href] = own
     with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_HEADERS) as pool:
-        files = dict(zip(hrefs, pool.map(lambda href: _file(store, href), hrefs), strict=True))
+        read = pool.map(lambda href: _file(stores[href], href), stores)
+        files = dict(zip(stores, read, strict=True))
     sketch, rows, letters = Sketch(), [], []
     for item in items:
         indexed, found, _ = make_row(item, files)

@@ -62,6 +62,8 @@ class Item:
         properties: Further columns, name -> value.
         typed: Whether its source declares the types of its properties; those of others
             are told by their values.
+        origin: The content that names the assets, which decides what it may name: see
+            ``Store.guarded``. None where the operator names them.
     """
 
     id: str
@@ -71,6 +73,11 @@ class Item:
     crs: str | None = None
     properties: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     typed: bool = False
+    origin: str | None = None
+
+    def store(self, store: Store) -> Store:
+        """Gives the store that reads its assets."""
+        return store if self.origin is None else store.guarded(self.origin)
 
 
 class ItemBatch(NamedTuple):

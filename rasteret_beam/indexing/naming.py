@@ -9,7 +9,7 @@ import urllib.parse
 from typing import TYPE_CHECKING
 
 from rasteret_beam.errors import OptionError, RecordError
-from rasteret_beam.storage.store import local_path
+from rasteret_beam.storage.addresses import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

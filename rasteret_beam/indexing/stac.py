@@ -92,8 +92,8 @@ class StacReading:
 
         Args:
             stac: The item, as JSON has it.
-            base_href: Where it was read from, for relative addresses; its ``self`` link
-                where None.
+            base_href: Where it was read from, for relative addresses (its ``self`` link
+                where None), and the item's origin.
 
         Raises:
             RecordError: No id, a member of the wrong type, no date where one is spelled, or
@@ -111,6 +111,7 @@ class StacReading:
             stac.get("collection"),
             declared_crs(properties),
             {k: v for k, v in properties.items() if k not in _CRS_PROPERTIES},
+            origin=base_href,
         )
 
     def assets(

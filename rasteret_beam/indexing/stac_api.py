@@ -11,6 +11,7 @@ from rasteret_beam.errors import FetchError, OptionError, RasteretBeamError
 from rasteret_beam.indexing.items import Item, ItemBatch, dead_letter
 from rasteret_beam.indexing.stac import StacReading, instants_of
 from rasteret_beam.storage import redact
+from rasteret_beam.storage.addresses import redact_logs, redact_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,7 +86,7 @@ class StacSearch:
             letters: list[DeadLetter] = []
             for stac in page.get("features") or []:
                 try:
-                    items.append(self.reading.item(stac))
+                    items.append(dataclasses.replace(self.reading.item(stac), origin=self.url))
                 except RasteretBeamError as error:
                     element = {"href": self.url, "item": str(stac.get("id"))}
                     letters.append(dead_letter(element, error))
@@ -107,8 +108,9 @@ class StacSearch:
             yield from search.pages_as_dicts()
         except (APIError, requests.RequestException, NotImplementedError) as error:
             # The last is pystac-client's word for an API without search, or without queries.
-            msg = f"{redact(self.url)}: the search failed: {type(error).__name__}: {error}"
-            raise FetchError(msg) from error
+            why = f"{type(error).__name__}: {redact_text(str(error))}"
+            msg = f"{redact(self.url)}: the search failed: {why}"
+            raise FetchError(msg) from None
 
 
 @functools.lru_cache(maxsize=16)
@@ -118,6 +120,8 @@ def _client(url: str, headers: tuple[tuple[str, str], ...]) -> pystac_client.Cli
     from pystac_client.stac_api_io import StacApiIO  # noqa: PLC0415
     from urllib3 import Retry  # noqa: PLC0415
 
+    # It logs addresses, of which some are signed.
+    redact_logs("urllib3.connectionpool", "urllib3.util.retry", "pystac_client.stac_api_io")
     retry = Retry(
         total=_RETRIES, backoff_factor=0.5, allowed_methods=None,
         status_forcelist=(408, 429, 500, 502, 503, 504), respect_retry_after_header=True,

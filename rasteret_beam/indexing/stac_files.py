@@ -12,8 +12,8 @@ from rasteret_beam.errors import FetchError, RasteretBeamError, RecordError
 from rasteret_beam.indexing import naming
 from rasteret_beam.indexing.items import Item, ItemBatch, dead_letter
 from rasteret_beam.indexing.stac import StacReading, check_item, datetime_of, links_of, resolve
+from rasteret_beam.storage.addresses import has_wildcard, local_path
 from rasteret_beam.storage.files import RangeFile
-from rasteret_beam.storage.store import has_wildcard, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,17 +31,34 @@ _CATALOGUES = ("Catalog", "Collection")
 _Json = dict[str, Any]
 
 
+class Named(NamedTuple):
+    """A file, and what names it.
+
+    Attributes:
+        uri: The file.
+        by: The file that links to it, which decides what it may be: see
+            ``Store.guarded``. None where the operator names it.
+    """
+
+    uri: str
+    by: str | None
+
+    def store(self, store: Store) -> Store:
+        """Gives the store that reads it."""
+        return store if self.by is None else store.guarded(self.by)
+
+
 class StacPart(NamedTuple):
     """Files that are read in one go.
 
     Attributes:
-        uris: The files.
+        files: The files.
         catalogues: What to do with a catalogue among them: ``follow`` it, ``skip`` it
             (a folder's files are all read anyway), or ``refuse`` it (it is linked as an
             item).
     """
 
-    uris: list[str]
+    files: list[Named]
     catalogues: str
 
 
@@ -72,29 +89,29 @@ class StacFiles:
         else:
             uris = [naming.absolute_href(uri) for uri in store.glob(self.inputs)]
             catalogues = "follow"
+        files = [Named(uri, None) for uri in uris]
         if len(uris) == 1 and not has_wildcard(self.inputs) and not _is_lines(uris[0]):
-            below = list(_items_of_catalogue(store, uris[0]))
-            uris, catalogues = below, "refuse"
-        size = _PART_FILES if len(uris) > _PART_FILES else 1
-        for first in range(0, len(uris), size):
-            yield StacPart(uris[first : first + size], catalogues)
+            files, catalogues = list(_items_of_catalogue(store, files[0])), "refuse"
+        size = _PART_FILES if len(files) > _PART_FILES else 1
+        for first in range(0, len(files), size):
+            yield StacPart(files[first : first + size], catalogues)
 
     def read(self, store: Store, part: StacPart) -> Iterator[ItemBatch]:
         """Reads the items of some files, many files at a time."""
         with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_READS) as pool:
             load = functools.partial(_load, store)
-            for uri, found in zip(part.uris, pool.map(load, part.uris), strict=True):
+            for file, found in zip(part.files, pool.map(load, part.files), strict=True):
                 if isinstance(found, dict) and found.get("type") in _CATALOGUES:
-                    yield from self._catalogue(store, uri, part.catalogues)
+                    yield from self._catalogue(store, file, part.catalogues)
                 else:
-                    yield from self._file(store, uri, found)
+                    yield from self._file(store, file.uri, found)
 
-    def _catalogue(self, store: Store, uri: str, what: str) -> Iterator[ItemBatch]:
+    def _catalogue(self, store: Store, file: Named, what: str) -> Iterator[ItemBatch]:
         if what == "follow":
-            yield from self.read(store, StacPart(list(_items_of_catalogue(store, uri)), "refuse"))
+            yield from self.read(store, StacPart(list(_items_of_catalogue(store, file)), "refuse"))
         elif what == "refuse":
             error = RecordError("A catalogue, linked as an item")
-            yield ItemBatch([], [dead_letter({"href": uri}, error)])
+            yield ItemBatch([], [dead_letter({"href": file.uri}, error)])
 
     def _file(
         self, store: Store, uri: str, found: _Json | list[str] | RasteretBeamError,
@@ -109,11 +126,12 @@ class StacFiles:
             following = links_of(found, "next") if isinstance(found, dict) else []
             if not following or "features" not in found:
                 return
-            uri = resolve(following[0][1], uri)
+            page = Named(resolve(following[0][1], uri), uri)
+            uri = page.uri
             if uri in seen:
                 return
             seen.add(uri)
-            found = _load(store, uri)
+            found = _load(store, page)
 
     def _batches(self, uri: str, found: _Json | list[str]) -> Iterator[ItemBatch]:
         items: list[Item] = []
@@ -146,12 +164,13 @@ def _is_lines(uri: str) -> bool:
     return uri.partition("?")[0].lower().endswith(_LINES)
 
 
-def _load(store: Store, uri: str) -> _Json | list[str] | RasteretBeamError:
+def _load(store: Store, named: Named) -> _Json | list[str] | RasteretBeamError:
     """A file's JSON object, its lines, or why it cannot be read."""
+    allowed = named.store(store)
     try:
-        with RangeFile(store, uri, first_read_bytes=_FIRST_READ_BYTES) as file:
+        with RangeFile(allowed, named.uri, first_read_bytes=_FIRST_READ_BYTES) as file:
             text = file.read().decode("utf-8-sig")
-        if _is_lines(uri):
+        if _is_lines(named.uri):
             return text.split("\n")
         return _parsed(text)
     except RasteretBeamError as error:
@@ -183,27 +202,27 @@ def _items_in(found: _Json | list[str]) -> Iterable[tuple[int, Any]]:
     return enumerate(features, 1) if isinstance(features, list) else [(1, features)]
 
 
-def _items_of_catalogue(store: Store, root: str) -> Iterator[str]:
+def _items_of_catalogue(store: Store, root: Named) -> Iterator[Named]:
     """Addresses of a catalogue's items, at any depth; what is no catalogue gives itself.
 
     Catalogues of one level are read at a time. One that cannot be read gives itself too,
     so that reading it again as an item says why.
     """
-    level, seen, load = [root], {root}, functools.partial(_load, store)
+    level, seen, load = [root], {root.uri}, functools.partial(_load, store)
     with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_READS) as pool:
         while level:
-            below: list[str] = []
-            for uri, found in zip(level, pool.map(load, level), strict=True):
+            below: list[Named] = []
+            for file, found in zip(level, pool.map(load, level), strict=True):
                 if not isinstance(found, dict) or found.get("type") not in _CATALOGUES:
-                    yield uri
+                    yield file
                     continue
                 for rel, link in links_of(found, "child", "item", "items"):
-                    href = resolve(link, uri)
-                    if href in seen:
+                    linked = Named(resolve(link, file.uri), file.uri)
+                    if linked.uri in seen:
                         continue
-                    seen.add(href)
+                    seen.add(linked.uri)
                     if rel == "child":
-                        below.append(href)
+                        below.append(linked)
                     else:
-                        yield href
+                        yield linked
             level = below

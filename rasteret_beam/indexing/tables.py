@@ -194,6 +194,7 @@ class RecordTable:
             declared_crs(row),
             {name: row[name] for name in wide},
             typed=True,
+            origin=uri,
         )
 
     def _assets(self, row: dict[str, Any], uri: str, *, typed: bool) -> dict[str, AssetRef]:

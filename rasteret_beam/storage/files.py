@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from rasteret_beam.errors import FetchError
-from rasteret_beam.storage.store import Store, local_path
+from rasteret_beam.storage.addresses import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rasteret_beam.storage.store import FileInfo
+    from rasteret_beam.elements import FileInfo
+    from rasteret_beam.storage.store import Store
 
 HEADER_BYTES = 32 * 1024
 """First read of a file: holds the header and tile tables of most COGs."""

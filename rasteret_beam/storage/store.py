@@ -2,62 +2,56 @@
 
 from __future__ import annotations
 
-import contextlib
+import concurrent.futures
+import copy
 import dataclasses
-import datetime as dt
 import functools
 import glob
 import os
-import pathlib
-import re
 import urllib.parse
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, TypeVar
 
-import obstore
-from obstore.exceptions import BaseError
-from obstore.store import GCSStore, HTTPStore, S3Store
+import numpy as np
 
-from rasteret_beam.errors import FetchError, OptionError
+from rasteret_beam import memory
+from rasteret_beam.elements import FileInfo
+from rasteret_beam.errors import FetchError
+from rasteret_beam.storage import buckets, web
+from rasteret_beam.storage.access import Access, check_schemes
+from rasteret_beam.storage.addresses import (
+    fixed_folder,
+    has_wildcard,
+    local_path,
+    matching,
+    redact,
+)
+from rasteret_beam.storage.answers import (
+    UNKNOWN_SIZE,
+    Answer,
+    BeyondEndError,
+    check_fresh,
+    check_freshness,
+    whole,
+)
+from rasteret_beam.storage.pacing import MAX_CONCURRENT, Outcome, RetryPolicy, pace_of
 from rasteret_beam.storage.ranges import ByteRange, coalesce
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import pathlib
+    from collections.abc import Callable, Sequence
 
-    from obstore import Bytes, ObjectMeta
-    from obstore.store import ClientConfig, RetryConfig
-
-_CLIENT_OPTIONS: ClientConfig = {
-    "connect_timeout": dt.timedelta(seconds=5),
-    "timeout": dt.timedelta(seconds=60),
-}
-_RETRY_CONFIG: RetryConfig = {
-    "max_retries": 5,
-    "backoff": {
-        "init_backoff": dt.timedelta(milliseconds=200),
-        "max_backoff": dt.timedelta(seconds=10),
-        "base": 2,
-    },
-    "retry_timeout": dt.timedelta(seconds=60),
-}
-_S3_SIGNED_BY = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-)
+_Found = TypeVar("_Found")
 
 
-class FileInfo(NamedTuple):
-    """What a listing or a first read tells of a file.
+@dataclasses.dataclass(slots=True)
+class Tally:
+    """What reads took beyond their plan; given to ``Store.read_ranges``, which adds to it.
 
     Attributes:
-        size: Bytes.
-        etag: What changes when the file does: the server's entity tag, or else when it
-            was last modified; None where nobody tells.
+        retried: Requests beyond the first for a range, since the first failed for now.
     """
 
-    size: int
-    etag: str | None
+    retried: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,9 +61,39 @@ class Store:
     Attributes:
         allow_http: Whether plain ``http://`` is permitted, for addresses and for the
             endpoints of s3:// and gs:// stand-ins (``AWS_ENDPOINT_URL``).
+        retries: How often a request is made, and how long that may take.
+        freshness: What of a file must be as the index says: ``etag`` (and size; of local
+            files the size alone), ``size`` for mirrors that change ETags, or ``none``.
+        allow_schemes: Schemes that content may name, ``file`` for local files; see
+            ``Access``.
+        allow_hosts: Patterns of hosts and buckets that content may name; see ``Access``.
+        named_by: Who names the addresses; ``guarded`` sets it.
+
+    Raises:
+        OptionError: A value that cannot work.
     """
 
     allow_http: bool = False
+    retries: RetryPolicy = dataclasses.field(default_factory=RetryPolicy)
+    freshness: str = "etag"
+    allow_schemes: tuple[str, ...] | None = None
+    allow_hosts: tuple[str, ...] | None = None
+    named_by: str | None = None
+
+    def __post_init__(self) -> None:
+        """Checks every value."""
+        check_freshness(self.freshness)
+        check_schemes(self.allow_schemes)
+
+    def guarded(self, origin: str) -> Store:
+        """Gives a store for addresses that content names.
+
+        Args:
+            origin: Where the content is: local content may name local files, other
+                content may not.
+        """
+        named_by = "remote" if local_path(origin) is None else "local"
+        return dataclasses.replace(self, named_by=named_by)
 
     def read(self, uri: str, offset: int, length: int) -> bytes:
         """Reads one range whole.
@@ -82,32 +106,43 @@ class Store:
             raise data
         return bytes(data)
 
-    def read_ranges(self, uri: str, ranges: Sequence[ByteRange]) -> list[memoryview | FetchError]:
+    def read_ranges(
+        self,
+        uri: str,
+        ranges: Sequence[ByteRange],
+        expected: FileInfo | None = None,
+        tally: Tally | None = None,
+    ) -> list[memoryview | FetchError]:
         """Reads ranges of one file, near ones together.
 
-        A range that fails does not fail its neighbours: a merged request that cannot be
-        had is asked for again range by range.
+        A range beyond the file's end does not fail its neighbours.
 
         Args:
             uri: The file.
             ranges: What to read, in any order.
+            expected: The file's size and ETag when it was indexed; bytes of a file that
+                has changed since are a ``StaleIndexError``. None to take any.
+            tally: What counts the requests beyond those of ``coalesce(ranges)``.
 
         Returns:
             For each range its bytes, or why they could not be had. Ranges that were read
-            together share memory.
+            together share memory, which is read-only.
+
+        Raises:
+            OptionError: An address that the operator named and nobody can read.
         """
         results: list[memoryview | FetchError] = [FetchError("not read")] * len(ranges)
+        if expected is not None and local_path(uri) is not None:
+            # When it was written tells too much: a copy has another time.
+            expected = FileInfo(expected.size, None)
         requests = coalesce(ranges)
-        spans = self._read_spans(uri, [request.span for request in requests])
-        for request, data in zip(requests, spans, strict=True):
+        answers = self._answers(uri, [request.span for request in requests])
+        for request, answer in zip(requests, answers, strict=True):
+            if tally is not None:
+                tally.retried += answer.retried
             for index in request.wanted:
                 wanted = ranges[index]
-                if isinstance(data, FetchError):
-                    alone = len(request.wanted) == 1
-                    results[index] = data if alone else self._read_spans(uri, [wanted])[0]
-                else:
-                    start = wanted.offset - request.span.offset
-                    results[index] = data[start : start + wanted.length]
+                results[index] = self._part(uri, answer.found, request.span, wanted, expected)
         return results
 
     def read_start(self, uri: str, length: int) -> tuple[bytes, FileInfo]:
@@ -116,27 +151,26 @@ class Store:
         Raises:
             FetchError: Not found or not allowed.
         """
-        path = local_path(uri)
-        with _fetch_errors(uri):
-            if path is not None:
-                with path.open("rb") as file:
-                    return file.read(length), _local_info(path)
-            store, key = self._client(uri)
-            result = obstore.get(store, key, options={"range": (0, length)})
-            return bytes(result.bytes()), _remote_info(result.meta)
+        answer = _raised(self._fetched(uri, ByteRange(0, length)))
+        if answer.info.size == UNKNOWN_SIZE:
+            msg = f"{redact(uri)}: the server does not tell the file's size"
+            raise FetchError(msg)
+        return bytes(answer.data), answer.info
 
     def info(self, uri: str) -> FileInfo | None:
         """Gives a file's facts, or None where there is no such file."""
         path = local_path(uri)
+        self._access.check(uri)
         if path is not None:
-            return _local_info(path) if path.is_file() else None
-        store, key = self._client(uri)
-        with _fetch_errors(uri):
-            try:
-                meta = obstore.head(store, key)
-            except (FileNotFoundError, obstore.exceptions.NotFoundError):
-                return None
-            return _remote_info(meta)
+            return _local_info(path.stat()) if path.is_file() else None
+        timeout = self.retries.timeout_seconds
+        if buckets.is_bucket(uri):
+            return _raised(self._paced(
+                uri, lambda: buckets.head(uri, allow_http=self.allow_http, timeout=timeout),
+            ))  # fmt: skip
+        return _raised(
+            self._paced(uri, lambda: web.head(uri, access=self._access, timeout=timeout)),
+        )
 
     def list_files(self, folder: str) -> list[str]:
         """Lists the files below a folder, at any depth, sorted by URI.
@@ -153,24 +187,20 @@ class Store:
             FetchError: The folder cannot be listed (web servers have no listing).
         """
         path = local_path(folder)
+        self._access.check(folder)
         if path is not None:
             if not path.is_dir():
                 msg = f"{folder}: no such folder"
                 raise FetchError(msg)
             found = (p for p in path.rglob("*") if p.is_file())
             return sorted((str(p), p.stat().st_size) for p in found)
-        if urllib.parse.urlsplit(folder).scheme in ("http", "https"):
+        if not buckets.is_bucket(folder):
             msg = f"{redact(folder)}: a web server has no listing; name the files one by one"
             raise FetchError(msg)
-        store, prefix = self._client(folder.rstrip("/") + "/")
-        parts = urllib.parse.urlsplit(folder)
-        root = f"{parts.scheme}://{parts.netloc}/"
-        with _fetch_errors(folder):
-            return sorted(
-                (root + str(meta["path"]), int(meta["size"]))
-                for page in obstore.list(store, prefix=prefix)
-                for meta in page
-            )
+        timeout = self.retries.timeout_seconds
+        return _raised(self._paced(
+            folder, lambda: buckets.list_below(folder, allow_http=self.allow_http, timeout=timeout),
+        ))  # fmt: skip
 
     def glob(self, pattern: str) -> list[str]:
         """Expands a pattern; ``**`` crosses folders. A plain URI gives itself.
@@ -184,202 +214,108 @@ class Store:
         if path is not None:
             matches = [p for p in glob.glob(str(path), recursive=True) if os.path.isfile(p)]  # noqa: PTH207, PTH113 -- pathlib's glob takes no absolute pattern
         else:
-            matches = _match(pattern, self.list_files(_fixed_folder(pattern)))
+            matches = matching(pattern, self.list_files(fixed_folder(pattern)))
         if not matches:
             msg = f"{redact(pattern)}: no file matches"
             raise FetchError(msg)
         return sorted(matches)
 
-    def _read_spans(self, uri: str, spans: Sequence[ByteRange]) -> list[memoryview | FetchError]:
-        path = local_path(uri)
+    @property
+    def _access(self) -> Access:
+        return Access(self.allow_http, self.allow_schemes, self.allow_hosts, self.named_by)
+
+    def _answers(self, uri: str, spans: Sequence[ByteRange]) -> list[Outcome[Answer]]:
+        """What requests gave, and how many more each took; many at a time."""
+        if len(spans) < 2 or local_path(uri) is not None:  # noqa: PLR2004 -- several
+            return [self._fetched(uri, span) for span in spans]
+        return list(_requesters().map(lambda span: self._fetched(uri, span), spans))
+
+    def _fetched(self, uri: str, span: ByteRange) -> Outcome[Answer]:
+        """A range, less where the file ends before, or why there is nothing of it."""
         try:
-            with _fetch_errors(uri):
-                if path is not None:
-                    return _read_local(path, spans)
-                store, key = self._client(uri)
-                return _read_remote(uri, store, key, spans)
+            self._access.check(uri)
+            path = local_path(uri)
+            if path is not None:
+                return Outcome(_read_local(path, span), 0)
+            timeout = self.retries.timeout_seconds
+            if buckets.is_bucket(uri):
+                return self._paced(
+                    uri,
+                    lambda: buckets.fetch(
+                        uri, *span, allow_http=self.allow_http, timeout=timeout,
+                    ),
+                )
+            return self._paced(
+                uri, lambda: web.fetch(uri, *span, access=self._access, timeout=timeout),
+            )
         except FetchError as error:
-            if len(spans) == 1:
-                return [error]
-            return [self._read_spans(uri, [span])[0] for span in spans]
+            return Outcome(error, 0)
 
-    def _client(self, uri: str) -> tuple[obstore.store.ObjectStore, str]:
-        return open_client(uri, self.allow_http)
+    def _paced(self, uri: str, attempt: Callable[[], _Found]) -> Outcome[_Found]:
+        """Makes a request at its host's pace; errors say of which file."""
+        parts = urllib.parse.urlsplit(uri)
+        pace = pace_of(f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}")
+        outcome = pace.run(attempt, self.retries)
+        if isinstance(outcome.found, FetchError):
+            return Outcome(_of_file(outcome.found, uri), outcome.retried)
+        return outcome
 
-
-def local_path(uri: str) -> pathlib.Path | None:
-    """Gives the path of a local file, or None for another kind of URI."""
-    if uri.startswith("file://"):
-        return pathlib.Path(urllib.parse.unquote(urllib.parse.urlsplit(uri).path))
-    return None if "://" in uri else pathlib.Path(uri)
-
-
-def has_wildcard(pattern: str) -> bool:
-    """Tells whether a URI is a pattern (a query's ``?`` is none)."""
-    if local_path(pattern) is None:
-        parts = urllib.parse.urlsplit(pattern)
-        if parts.scheme in ("http", "https"):
-            return "*" in parts.path
-    elif pathlib.Path(pattern).exists():
-        return False
-    return any(sign in pattern for sign in "*?[")
-
-
-def redact(uri: str) -> str:
-    """Takes credentials out of a URI for messages: user, password, query."""
-    if "://" not in uri:
-        return uri
-    parts = urllib.parse.urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2]
-    query = "REDACTED" if parts.query else ""
-    return urllib.parse.urlunsplit((parts.scheme, host, parts.path, query, ""))
+    def _part(
+        self,
+        uri: str,
+        found: Answer | FetchError,
+        span: ByteRange,
+        wanted: ByteRange,
+        expected: FileInfo | None,
+    ) -> memoryview | FetchError:
+        """One of the ranges that were read together."""
+        start = wanted.offset - span.offset
+        try:
+            if isinstance(found, BeyondEndError):
+                # Where the file was cut since, that is why.
+                check_fresh(FileInfo(found.size, None), expected, self.freshness)
+            if isinstance(found, FetchError):
+                return found
+            check_fresh(found.info, expected, self.freshness)
+            part = Answer(found.data[start : start + wanted.length], found.info)
+            return whole(part, *wanted)
+        except FetchError as error:
+            return _of_file(error, uri)
 
 
-@functools.lru_cache(maxsize=1024)
-def open_client(uri_or_folder: str, allow_http: bool) -> tuple[obstore.store.ObjectStore, str]:  # noqa: FBT001 -- a cache key
-    """Gives the process's client for a URI, and the object's key in it.
-
-    Raises:
-        OptionError: A scheme that is not known, or plain http:// without permission.
-    """
-    parts = urllib.parse.urlsplit(uri_or_folder)
-    if parts.scheme == "gs":
-        return _gcs(parts.netloc, allow_http), urllib.parse.unquote(parts.path).lstrip("/")
-    if parts.scheme == "s3":
-        return _s3(parts.netloc, allow_http), urllib.parse.unquote(parts.path).lstrip("/")
-    if parts.scheme not in ("http", "https"):
-        msg = f"{redact(uri_or_folder)}: scheme {parts.scheme!r} is not one of gs, s3, http, https"
-        raise OptionError(msg)
-    if parts.scheme == "http" and not allow_http:
-        msg = f"{redact(uri_or_folder)}: plain http:// needs allow_http"
-        raise OptionError(msg)
-    if parts.query:
-        # A signature covers the address as it is: it must not be split and re-escaped.
-        return _http(uri_or_folder, allow_http), ""
-    origin = f"{parts.scheme}://{parts.netloc}"
-    return _http(origin, allow_http), urllib.parse.unquote(parts.path).lstrip("/")
+@functools.lru_cache(maxsize=1)
+def _requesters() -> concurrent.futures.ThreadPoolExecutor:
+    """The process's threads for the further requests of one read."""
+    return concurrent.futures.ThreadPoolExecutor(MAX_CONCURRENT, "read-ranges")
 
 
-@functools.lru_cache(maxsize=1024)
-def _http(url: str, allow_http: bool) -> HTTPStore:  # noqa: FBT001 -- a cache key
-    options = _client_options(allow_http)
-    return HTTPStore.from_url(url, client_options=options, retry_config=_RETRY_CONFIG)
-
-
-def _client_options(allow_http: bool) -> ClientConfig:  # noqa: FBT001 -- as its callers
-    return {**_CLIENT_OPTIONS, "allow_http": allow_http}
-
-
-@functools.lru_cache(maxsize=1024)
-def _s3(bucket: str, allow_http: bool) -> S3Store:  # noqa: FBT001 -- a cache key
-    anonymous = not any(os.environ.get(name) for name in _S3_SIGNED_BY)
-    return S3Store(
-        bucket,
-        skip_signature=anonymous,
-        client_options=_client_options(allow_http),
-        retry_config=_RETRY_CONFIG,
-    )
-
-
-@functools.lru_cache(maxsize=1024)
-def _gcs(bucket: str, allow_http: bool) -> GCSStore:  # noqa: FBT001 -- a cache key
-    from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415 -- heavy
-    from obstore.auth.google import GoogleCredentialProvider  # noqa: PLC0415 -- heavy
-
-    arguments: dict[str, Any] = {}
-    try:
-        arguments["credential_provider"] = GoogleCredentialProvider()
-    except DefaultCredentialsError:
-        arguments["skip_signature"] = True
-    return GCSStore(
-        bucket,
-        client_options=_client_options(allow_http),
-        retry_config=_RETRY_CONFIG,
-        **arguments,
-    )
-
-
-def _local_info(path: pathlib.Path) -> FileInfo:
-    stat = path.stat()
+def _local_info(stat: os.stat_result) -> FileInfo:
     return FileInfo(stat.st_size, f"{stat.st_mtime_ns:x}-{stat.st_size:x}")
 
 
-def _remote_info(meta: ObjectMeta) -> FileInfo:
-    modified = meta.get("last_modified")
-    etag = meta.get("e_tag") or (modified.isoformat() if modified else None)
-    return FileInfo(int(meta["size"]), etag)
-
-
-def _read_local(path: pathlib.Path, spans: Sequence[ByteRange]) -> list[memoryview | FetchError]:
-    with path.open("rb") as file:
-        descriptor, size = file.fileno(), path.stat().st_size
-        return [
-            _whole(str(path), span, os.pread(descriptor, _bounded(span, size), span.offset))
-            for span in spans
-        ]
-
-
-def _read_remote(
-    uri: str, store: obstore.store.ObjectStore, key: str, spans: Sequence[ByteRange],
-) -> list[memoryview | FetchError]:
-    results: list[memoryview | FetchError] = [FetchError("not read")] * len(spans)
-    # The client joins ranges that touch, without a limit; of spans in order only
-    # neighbours can touch, so every other one goes into a call of its own.
-    for turn in (slice(0, None, 2), slice(1, None, 2)):
-        asked = spans[turn]
-        if asked:
-            found = obstore.get_ranges(
-                store, key,
-                starts=[span.offset for span in asked],
-                lengths=[span.length for span in asked],
-                coalesce=0,
-            )  # fmt: skip
-            results[turn] = [
-                _whole(uri, span, data) for span, data in zip(asked, found, strict=True)
-            ]
-    return results
-
-
-def _bounded(span: ByteRange, size: int) -> int:
-    """A range that claims gigabytes beyond the end must not be allocated."""
-    return max(min(span.length, size - span.offset), 0)
-
-
-def _whole(uri: str, span: ByteRange, data: bytes | Bytes) -> memoryview | FetchError:
-    view = memoryview(data)
-    if len(view) == span.length:
-        return view
-    return FetchError(
-        f"{redact(uri)}: {len(view)} of {span.length} bytes at offset {span.offset}; "
-        "the file is cut short or was changed",
-    )
-
-
-@contextlib.contextmanager
-def _fetch_errors(uri: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- contextmanager's own
+def _read_local(path: pathlib.Path, span: ByteRange) -> Answer:
     try:
-        yield
-    except (OSError, BaseError, ValueError) as error:
-        if isinstance(error, (FetchError, OptionError)):
-            raise
-        text = str(error).strip().split("\n")[0]
-        # Clients escape a URI anew: what may be a secret goes, however it is spelled.
-        text = re.sub(r"//[^/@\s]+@", "//", re.sub(r"\?\S+", "?REDACTED", text))
-        msg = f"{redact(uri)}: {type(error).__name__}: {text}"
+        with path.open("rb", buffering=0) as file:
+            stat = os.fstat(file.fileno())
+            # A range that claims gigabytes beyond the end must not be allocated.
+            length = max(min(span.length, stat.st_size - span.offset), 0)
+            view = memory.empty(length, np.uint8).data
+            file.seek(span.offset)
+            n_read = file.readinto(view)
+            return Answer(view[:n_read].toreadonly(), _local_info(stat))
+    except OSError as error:
+        msg = f"{path}: {type(error).__name__}: {error.strerror}"
         raise FetchError(msg) from error
 
 
-def _fixed_folder(pattern: str) -> str:
-    head = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    return head[: head.rfind("/") + 1]
+def _raised(outcome: Outcome[_Found]) -> _Found:
+    if isinstance(outcome.found, FetchError):
+        raise outcome.found
+    return outcome.found
 
 
-def _match(pattern: str, names: Sequence[str]) -> list[str]:
-    """Names that match as local files would: ``*`` stays in a folder, ``**/`` does not."""
-    tokens = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", pattern)
-    spelled = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    regex = "".join(
-        spelled.get(token) or (token.replace("[!", "[^") if token[:1] == "[" else re.escape(token))
-        for token in tokens
-    )
-    return [name for name in names if re.fullmatch(regex, name)]
+def _of_file(error: FetchError, uri: str) -> FetchError:
+    """The same error, but that it says of which file."""
+    told = copy.copy(error)
+    told.args = (f"{redact(uri)}: {error}",)
+    return told

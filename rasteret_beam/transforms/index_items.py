@@ -171,9 +171,9 @@ class _IndexFn(beam.DoFn):
             self._counters.add("items_kept", len(rows))
             yield from rows
             return
-        known = earlier.known_files(rows, item.assets)
+        known, store = earlier.known_files(rows, item.assets), item.store(self._store)
         reading = {
-            href: self._pool.submit(earlier.look_at, self._store, href, indexes, known.get(href))
+            href: self._pool.submit(earlier.look_at, store, href, indexes, known.get(href))
             for href, indexes in _samples_by_file(item).items()
         }
         self._jobs.append(_Job(item, reading, {}))
@@ -197,7 +197,8 @@ class _IndexFn(beam.DoFn):
                     try:
                         job.files[href] = parse_head(found)
                     except BeyondHeadError:
-                        further[href] = self._pool.submit(rest_of, self._store, href, found)
+                        store = job.item.store(self._store)
+                        further[href] = self._pool.submit(rest_of, store, href, found)
                         continue
                     self._count("files_indexed")
                 else:

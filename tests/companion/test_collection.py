@@ -89,7 +89,8 @@ def test_opening_a_folder_reads_the_footer_of_its_first_file_only(table, tmp_pat
 
 def test_a_remote_file_is_filtered_through_the_store(path):
     with open(path, "rb") as file, serving({"a.parquet": file.read()}) as server:  # noqa: PTH123
-        opened = Collection.from_parquet(f"{server.url}/a.parquet", store=Store(allow_http=True))
+        store = Store(allow_http=True, allow_schemes=("http", "file"))
+        opened = Collection.from_parquet(f"{server.url}/a.parquet", store=store)
         view = opened.subset(bbox=box(1))
         assert ids(view) == ids(pickled(view)) == ["s1"]
         points = grid_points(SCENES[1], [(0, 0)])

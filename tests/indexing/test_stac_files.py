@@ -319,7 +319,7 @@ def test_many_files_are_read_in_parts(tmp_path):
     for n in range(401):
         (tmp_path / f"{n}.json").write_text(json.dumps(stac(str(n))))
     parts = list(StacFiles(inputs=str(tmp_path)).parts(STORE))
-    assert [len(part.uris) for part in parts] == [200, 200, 1]
+    assert [len(part.files) for part in parts] == [200, 200, 1]
     assert len(found(tmp_path)[0]) == 401
 
 

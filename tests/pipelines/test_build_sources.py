@@ -10,6 +10,9 @@ import pytest
 from scenes import Scene, ramp, write_scene
 from stac_server import serving_stac, stac_item, write_static_catalog
 
+LOCAL_FILES = ("--allow_http", "--allow_schemes", "file")
+"""A server on this machine that names files of this machine: nobody else may."""
+
 
 @pytest.fixture
 def items(tmp_path):
@@ -36,7 +39,7 @@ def ids(folder):
 def test_a_stac_api_is_searched(items, tmp_path, build):
     with serving_stac(items) as server:
         code = build(
-            "--stac_api", server.url, "--stac_collections", "sentinel-2-l2a", "--allow_http",
+            "--stac_api", server.url, "--stac_collections", "sentinel-2-l2a", *LOCAL_FILES,
             "--bbox", "2,41,4,42", "--date_range", "2024-01-01/2024-12-31",
             "--query", '{"eo:cloud_cover": {"lt": 25}}', "--output", tmp_path / "c",
         )  # fmt: skip
@@ -49,7 +52,7 @@ def test_an_item_that_an_api_gives_twice_is_written_once(items, tmp_path, build)
         # One search a month: items on the border of two are found by both.
         items[0]["properties"]["datetime"] = "2024-02-01T00:00:00Z"
         code = build(
-            "--stac_api", server.url, "--stac_collections", "sentinel-2-l2a", "--allow_http",
+            "--stac_api", server.url, "--stac_collections", "sentinel-2-l2a", *LOCAL_FILES,
             "--date_range", "2024-01-01/2024-03-31", "--output", tmp_path / "c",
         )  # fmt: skip
     assert code == 0
@@ -59,7 +62,7 @@ def test_an_item_that_an_api_gives_twice_is_written_once(items, tmp_path, build)
 def test_a_search_stops_after_max_items(items, tmp_path, build):
     with serving_stac(items) as server:
         build(
-            "--stac_api", server.url, "--stac_collections", "sentinel-2-l2a", "--allow_http",
+            "--stac_api", server.url, "--stac_collections", "sentinel-2-l2a", *LOCAL_FILES,
             "--max_items", "3", "--output", tmp_path / "c",
         )  # fmt: skip
     assert len(ids(tmp_path / "c")) == 3
@@ -69,7 +72,7 @@ def test_a_search_that_fails_now_and_then_is_tried_again(items, tmp_path, build)
     with serving_stac(items) as server:
         server.fail_searches(503, times=2)
         code = build(
-            "--stac_api", server.url, "--stac_collections", "sentinel-2-l2a", "--allow_http",
+            "--stac_api", server.url, "--stac_collections", "sentinel-2-l2a", *LOCAL_FILES,
             "--output", tmp_path / "c",
         )  # fmt: skip
     assert code == 0
@@ -152,7 +155,7 @@ def test_what_cannot_work_is_refused_in_one_line(tmp_path, build, capsys, flags,
 def test_a_search_that_finds_nothing_has_failed_and_leaves_what_was_there(
     items, tmp_path, build, capsys,
 ):
-    flags = ("--stac_collections", "sentinel-2-l2a", "--allow_http", "--output", tmp_path / "c")
+    flags = ("--stac_collections", "sentinel-2-l2a", *LOCAL_FILES, "--output", tmp_path / "c")
     with serving_stac(items) as server:
         assert build("--stac_api", server.url, *flags) == 0
         assert build("--stac_api", server.url, *flags, "--bbox", "100,1,101,2") == 1
