@@ -117,9 +117,12 @@ def to_points(
             ],
         ),
     )
+    reasons: dict[int, list[str]] = {}
+    for row, reason in broken:
+        reasons.setdefault(row, []).append(reason)
+    # One a row, however much of it is broken: they are counted against the points.
     letters = [
-        _dead_letter(source, int(index[row]), reason)
-        for row, reason in broken
+        dead_letter(source, int(index[row]), "; ".join(told)) for row, told in reasons.items()
     ]
     return PointBatch(points, _points_crs(columns, found_crs, source)), letters
 
@@ -302,7 +305,8 @@ def _points_crs(columns: PointColumns, found: str | None, source: str) -> str | 
     return found
 
 
-def _dead_letter(source: str, index: int, reason: str) -> DeadLetter:
+def dead_letter(source: str, index: int, reason: str) -> DeadLetter:
+    """Names a row that holds no point."""
     error = InvalidPointError(f"{redact(source)}: point {index}: {reason}")
     element = json.dumps({"source": redact(source), "point_index": index})
     return DeadLetter(element, str(error), "", STAGE, error.code)

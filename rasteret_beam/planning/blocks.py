@@ -37,48 +37,88 @@ class Selection(NamedTuple):
 
 
 class Block(NamedTuple):
-    """One block's element, and which points of the batch are in it."""
+    """One block's element."""
 
     row: int
     col: int
     element: TilePoints
+
+
+class Located(NamedTuple):
+    """Points of a batch that lie on a pixel grid.
+
+    Attributes:
+        points: int64, ascending: indexes into the batch.
+        row_float: float64, same shape: position on the grid.
+        col_float: float64, same shape.
+    """
+
     points: np.ndarray
+    row_float: np.ndarray
+    col_float: np.ndarray
+
+    def take(self, mask: np.ndarray) -> Located:
+        """Gives some of them, by a mask."""
+        return Located(self.points[mask], self.row_float[mask], self.col_float[mask])
 
 
-def cut_blocks(
-    work: BatchPositions, grid: Grid, selections: list[Selection], options: SampleOptions,
-) -> Iterator[Block]:
-    """Cuts the points of selections that share a grid into blocks."""
+def points_of(selections: list[Selection]) -> np.ndarray:
+    """Gives the points that any of some selections holds, ascending."""
     everyone = selections[0].points
     for selection in selections[1:]:
         # The dates of one tile hold the very same array.
         if selection.points is not everyone:
             everyone = np.union1d(everyone, selection.points)
-    points = everyone
+    return everyone
+
+
+def locate(work: BatchPositions, grid: Grid, points: np.ndarray) -> Located:
+    """Finds the points that lie on a pixel of a grid."""
     x, y = crs.transform(work.batch.crs, grid.crs, work.x[points], work.y[points])
     row_float, col_float = geotransform.world_to_pixel(grid.geotransform, x, y)
     inside = geotransform.inside(row_float, col_float, grid.height, grid.width)
-    points, row_float, col_float = points[inside], row_float[inside], col_float[inside]
+    return Located(points, row_float, col_float).take(inside)
+
+
+def cut_blocks(
+    work: BatchPositions,
+    grid: Grid,
+    selections: list[Selection],
+    here: Located,
+    options: SampleOptions,
+) -> Iterator[Block]:
+    """Cuts the points of selections that share a grid into blocks.
+
+    Args:
+        work: The batch.
+        grid: The pixel grid.
+        selections: What serves which points; those without a pixel have no part in it.
+        here: All of their points that have one.
+        options: What to sample.
+    """
+    points = here.points
     if not len(points):
         return
     located = np.empty(len(points), POINT_DTYPE)
     located["point_index"], located["x"], located["y"] = (
         work.index[points], work.x[points], work.y[points],
     )  # fmt: skip
-    located["row_float"], located["col_float"] = row_float, col_float
+    located["row_float"], located["col_float"] = here.row_float, here.col_float
+    everyone = points_of(selections)
     serves = [
         None if selection.points is everyone else np.isin(points, selection.points)
         for selection in selections
     ]
     assets = [selection.asset for selection in selections]
     sources = _sources(grid, tuple((s.record.info, s.asset, s.bands) for s in selections))
-    row, col = row_float.astype(np.int64), col_float.astype(np.int64)
+    row, col = here.row_float.astype(np.int64), here.col_float.astype(np.int64)
     radius, event_time = options.max_distance_pixels, work.batch.event_time_us
     for block in _touched_blocks(grid, row, col, radius):
-        here, tile_ids = block.points, block.tile_ids
-        mine = points[here]
+        inside, tile_ids = block.points, block.tile_ids
+        ranges = [asset.ranges_of(tile_ids) for asset in assets]
+        mine = points[inside]
         planned = PlannedPoints(
-            located[here],
+            located[inside],
             None if work.columns is None else work.columns.take(pa.array(mine)),
             work.batch.crs,
             None if event_time is None else event_time[mine],
@@ -87,12 +127,12 @@ def cut_blocks(
             sources=sources,
             planned=planned,
             radius=radius,
-            members=tuple(None if mask is None else _members(mask[here]) for mask in serves),
+            members=tuple(None if mask is None else _members(mask[inside]) for mask in serves),
             tile_ids=tile_ids,
-            tile_offsets=np.array([asset.tile_offsets[tile_ids] for asset in assets]),
-            tile_byte_counts=np.array([asset.tile_byte_counts[tile_ids] for asset in assets]),
+            tile_offsets=np.array([offsets for offsets, _ in ranges]),
+            tile_byte_counts=np.array([counts for _, counts in ranges]),
         )
-        yield Block(block.row, block.col, element, mine)
+        yield Block(block.row, block.col, element)
 
 
 @functools.lru_cache(maxsize=64)
@@ -110,6 +150,7 @@ def _sources(grid: Grid, assets: tuple[tuple[RecordInfo, Asset, tuple[int, ...]]
                 samples=tuple(asset.samples[at] for at in bands),
                 # As text: a nodata of NaN equals none.
                 stored=(info.ordinal, asset.href, asset.plane, repr(asset.layout)),
+                info=asset.info,
             )
             for info, asset, bands in assets
         ),
@@ -135,10 +176,7 @@ def _touched_blocks(
 ) -> Iterator[_Touched]:
     """Finds the blocks that windows touch; a point near a seam is in several."""
     shape = block_shape(grid)
-    points, tile_row, tile_col = _touched(
-        _span(row, radius, grid.height, grid.tile_height),
-        _span(col, radius, grid.width, grid.tile_width),
-    )
+    points, tile_row, tile_col = touched_tiles(grid, row, col, radius)
     blocks_across = -(-grid.tiles_across // shape.cols)
     block = tile_row // shape.rows * blocks_across + tile_col // shape.cols
     tile = tile_row * grid.tiles_across + tile_col
@@ -156,6 +194,16 @@ def _touched_blocks(
         mine = np.unique(mine) if radius else mine
         block_row, block_col = divmod(int(block[start]), blocks_across)
         yield _Touched(block_row, block_col, mine, distinct[tile_start:tile_stop])
+
+
+def touched_tiles(
+    grid: Grid, row: np.ndarray, col: np.ndarray, radius: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gives (point, tile row, tile column) of every tile that each point's window touches."""
+    return _touched(
+        _span(row, radius, grid.height, grid.tile_height),
+        _span(col, radius, grid.width, grid.tile_width),
+    )
 
 
 def _by_block_and_tile(grid: Grid, block: np.ndarray, tile: np.ndarray) -> np.ndarray:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rasteret_beam import schema
-from rasteret_beam.elements import TileBlockKey
-from rasteret_beam.planning.blocks import Selection, cut_blocks
+from rasteret_beam.elements import PlanCounts, TileBlockKey
+from rasteret_beam.planning.blocks import Selection, cut_blocks, locate, points_of
 from rasteret_beam.planning.footprints import Footprints, Winner, winners
+from rasteret_beam.planning.narrowing import Loss, awaited, narrow, runs_whole
 from rasteret_beam.planning.positions import BatchPositions
 from rasteret_beam.schema import STATUS_CODES, Status
 
@@ -22,28 +23,13 @@ if TYPE_CHECKING:
 
     from rasteret_beam.elements import Grid, PointBatch, Record, SampleBatch, TilePoints
     from rasteret_beam.options import SampleOptions
+    from rasteret_beam.replaying import Replay
 
 NO_TILE = -1
 """Grid of the key under which rows travel that need no tile."""
 
 RECORDS_PER_KEY = 16
 """Records that share a grid share a key, and so a shuffle of their points, up to here."""
-
-
-class PlanCounts(NamedTuple):
-    """Where the points of a batch went; read = invalid + unmatched + with_rows.
-
-    Attributes:
-        points_read: All.
-        points_invalid: Without usable coordinates.
-        points_unmatched: On no pixel of any record.
-        points_with_rows: The rest.
-    """
-
-    points_read: int
-    points_invalid: int
-    points_unmatched: int
-    points_with_rows: int
 
 
 class Plan(NamedTuple):
@@ -61,23 +47,18 @@ class Plan(NamedTuple):
     counts: PlanCounts
 
 
-class _Loss(NamedTuple):
-    """Points that a band of a record would serve, if it could be read."""
-
-    record: Record
-    band: str
-    code: str
-    points: np.ndarray
-
-
 class Tally:
     """What becomes of the points of one batch, while records are planned for it.
 
     Attributes:
         work: The batch, and where its points are.
+        only: What of it to plan; None for all.
+        named: bool, shape (n_points,): points that are to run whole.
     """
 
-    def __init__(self, batch: PointBatch, options: SampleOptions) -> None:
+    def __init__(
+        self, batch: PointBatch, options: SampleOptions, only: Replay | None = None,
+    ) -> None:
         """Begins with no record.
 
         Raises:
@@ -85,12 +66,23 @@ class Tally:
         """
         schema.check_collisions(batch.points.schema, options)
         self.work = BatchPositions(batch)
+        self.only = only
         self._options = options
         n_points = self.work.n_points
+        self.named = np.ones(n_points, bool)
+        if only is not None:
+            self.named = np.isin(self.work.index, only.points)
+        self._served = np.zeros(n_points, bool)
         self._planned = np.zeros(n_points, bool)
         self._told = np.zeros(n_points, bool)
+        self._lost = np.zeros(n_points, bool)
+        self._awaited = self.named.copy()
         self._status = np.full(n_points, STATUS_CODES[Status.NO_RECORD.value], np.int8)
         self._rows: list[SampleBatch] = []
+
+    def serve(self, points: np.ndarray) -> None:
+        """Notes points that a usable band has a pixel for, planned or not."""
+        self._served[points] = True
 
     def plan(self, points: np.ndarray) -> None:
         """Notes points that need a tile."""
@@ -101,14 +93,22 @@ class Tally:
         for points in candidates:
             self._status[points] = STATUS_CODES[Status.OUT_OF_EXTENT.value]
 
-    def lose(self, losses: Iterable[_Loss]) -> None:
+    def wait(self, candidates: Iterable[np.ndarray]) -> None:
+        """Notes points that a record which is to run whole may serve: they get a row."""
+        for points in candidates:
+            self._awaited[points] = True
+
+    def lose(self, losses: Iterable[Loss]) -> None:
         """Notes points that bands would serve, if they could be read."""
-        if not self._options.with_status:
-            return
         for record, band, code, points in losses:
-            status = np.full(len(points), STATUS_CODES[code], np.int8)
-            self._rows.append(self.work.rows(self._options, points, status, record, band))
             self._told[points] = True
+            if self.only is not None and not runs_whole(self.only, record, band):
+                points = points[self.named[points]]  # noqa: PLW2901 -- the others were told of
+            # They count even where another record has their pixel.
+            self._lost[points] = True
+            if self._options.with_status and len(points):
+                status = np.full(len(points), STATUS_CODES[code], np.int8)
+                self._rows.append(self.work.rows(self._options, points, status, record, band))
 
     def rows(self) -> list[SampleBatch]:
         """Gives rows of points without a sample; always one batch, for its schema."""
@@ -119,20 +119,25 @@ class Tally:
             return batches
         status = self._status.copy()
         status[~work.valid] = STATUS_CODES[Status.INVALID_POINT.value]
-        silent = np.flatnonzero(~(self._told | self._planned))
+        silent = np.flatnonzero(self._silent())
         if len(silent):
             batches.append(work.rows(self._options, silent, status[silent]))
         return batches
 
     def counts(self) -> PlanCounts:
-        """Gives where the points went; every point of the batch is counted once."""
-        valid, planned = self.work.valid, self._planned
+        """Gives where the points went; every point that is run is counted once."""
+        planned, run = self._planned, self._planned | self._lost | self._silent()
+        valid = self.work.valid
         return PlanCounts(
-            self.work.n_points,
-            int((~valid).sum()),
-            int((valid & ~planned).sum()),
+            int(run.sum()),
+            int((run & ~valid).sum()),
+            int((run & valid & ~planned).sum()),
             int(planned.sum()),
         )
+
+    def _silent(self) -> np.ndarray:
+        """Points that nothing tells of but a row of their own."""
+        return self._awaited & ~(self._told | self._served)
 
 
 class Planner:
@@ -162,19 +167,20 @@ class Planner:
         self._digests: dict[Grid, int] = {}
         self._group_of = group_of or _ranked(self._records)
 
-    def plan(self, batch: PointBatch) -> Plan:
+    def plan(self, batch: PointBatch, only: Replay | None = None) -> Plan:
         """Plans one batch.
 
         Args:
             batch: The points.
+            only: What of it to run again; None to run all.
 
         Returns:
-            The plan; every point of the batch is in ``counts`` once.
+            The plan; every point of the batch that runs is in ``counts`` once.
 
         Raises:
             PointsError: A user column has the name of an output column.
         """
-        tally = Tally(batch, self._options)
+        tally = Tally(batch, self._options, only)
         tiles = list(self.tiles(tally))
         return Plan(tiles, tally.rows(), tally.counts())
 
@@ -188,11 +194,32 @@ class Planner:
         selections, losses = self._select(candidates, tally.work.n_points)
         tally.meet(candidates.values())
         tally.lose(losses)
+        if tally.only is not None:
+            tally.wait(self._awaited(candidates, tally.only))
         for (grid, group), members in self._by_grid(selections).items():
             digest = self._digests.setdefault(grid, grid.digest())
-            for block in cut_blocks(tally.work, grid, members, self._options):
-                tally.plan(block.points)
+            here = locate(tally.work, grid, points_of(members))
+            tally.serve(here.points)
+            if tally.only is not None:
+                radius = self._options.max_distance_pixels
+                members, here = narrow(tally.only, tally.named, grid, members, here, radius)  # noqa: PLW2901 -- what is left
+            tally.plan(here.points)
+            for block in cut_blocks(tally.work, grid, members, here, self._options):
                 yield TileBlockKey(digest, group, block.row, block.col), block.element
+
+    def _awaited(
+        self, candidates: dict[int, np.ndarray], only: Replay,
+    ) -> Iterator[np.ndarray]:
+        """The points that records may serve of which a band runs again whole."""
+        numbers: Iterable[tuple[int, int]] = self._winners
+        if self._options.match != "latest":
+            numbers = (
+                (number, footprint)
+                for footprint in candidates for number in self._footprints.members[footprint]
+            )  # fmt: skip
+        for number, footprint in numbers:
+            if footprint in candidates and awaited(only, self._records[number]):
+                yield candidates[footprint]
 
     def _by_grid(self, selections: list[Selection]) -> dict[tuple[Grid, int], list[Selection]]:
         """Selections that share a grid, a few records at a time."""
@@ -204,7 +231,7 @@ class Planner:
 
     def _select(
         self, candidates: dict[int, np.ndarray], n_points: int,
-    ) -> tuple[list[Selection], list[_Loss]]:
+    ) -> tuple[list[Selection], list[Loss]]:
         """Which points each asset serves, and those it would if it could be read."""
         if self._options.match == "latest":
             return self._select_latest(candidates, n_points)
@@ -216,12 +243,12 @@ class Planner:
                     Selection(record, asset, tuple(range(len(asset.bands))), points)
                     for asset in record.assets
                 ]
-                losses += [_Loss(record, band, code, points) for band, code in record.missing]
+                losses += [Loss(record, band, code, points) for band, code in record.missing]
         return selections, losses
 
     def _select_latest(
         self, candidates: dict[int, np.ndarray], n_points: int,
-    ) -> tuple[list[Selection], list[_Loss]]:
+    ) -> tuple[list[Selection], list[Loss]]:
         """The newest record by band, from bbox and metadata alone (rasteret's rule).
 
         A band whose metadata is unusable wins all the same, and gives no sample: an
@@ -241,7 +268,7 @@ class Planner:
             record, points = self._records[number], candidates[footprint]
             for band, code in record.missing:
                 if code == Status.UNSUPPORTED.value:
-                    losses.append(_Loss(record, band, code, win(band, points)))
+                    losses.append(Loss(record, band, code, win(band, points)))
             for asset in record.assets:
                 for at, band in enumerate(asset.bands):
                     won = win(band, points)

@@ -12,6 +12,7 @@ from rasteret_beam import memory, schema
 from rasteret_beam.elements import SampleBatch
 from rasteret_beam.sampling import reading
 from rasteret_beam.sampling.nodata import is_nodata, may_be_nodata
+from rasteret_beam.sampling.outcomes import outcomes_of
 from rasteret_beam.sampling.placing import PlacedPoints
 from rasteret_beam.schema import STATUS_CODES, PointArrays, Status
 
@@ -34,7 +35,9 @@ def sample_nearest(batch: TileBatch, options: SampleOptions) -> Iterator[SampleB
 
     Yields:
         Rows of one band and of points whose pixel lies in these tiles, which share the
-        columns of the points; the last of a band has windows, where some are open.
+        columns of the points; the last of a band has windows, where some are open. All
+        but that one are finished, and have ``outcomes``; those of rows that are omitted
+        come with the first.
     """
     placed = PlacedPoints(batch)
     radius = options.max_distance_pixels
@@ -61,15 +64,19 @@ def sample_nearest(batch: TileBatch, options: SampleOptions) -> Iterator[SampleB
             codes = np.where(missing & (failed == _OK), _NODATA, failed).astype(np.int8)
         if rows is not None:
             pixels, codes = pixels[rows], codes[rows]
-        rows_of_band = _Rows(band, arrays, event_time, points, pixels, codes)
+        n_lost = n_points - len(points)
+        rows_of_band = _Rows(band, arrays, event_time, points, pixels, codes, n_lost)
         if not radius:
-            yield _samples(batch, options, rows_of_band)
+            yield _finished(batch, options, rows_of_band)
         else:
             yield from _with_windows(placed, options, rows_of_band, at)
 
 
 class _Rows(NamedTuple):
-    """Rows of one band: their points' columns, their points, and their own pixels."""
+    """Rows of one band: their points' columns, their points, and their own pixels.
+
+    ``n_lost`` is how many there are besides that are omitted.
+    """
 
     band: str
     arrays: PointArrays
@@ -77,6 +84,7 @@ class _Rows(NamedTuple):
     points: np.ndarray
     pixels: np.ndarray
     codes: np.ndarray
+    n_lost: int = 0
 
     def take(self, at: np.ndarray) -> _Rows:
         if len(at) == len(self.points):
@@ -100,7 +108,13 @@ def _samples(batch: TileBatch, options: SampleOptions, rows: _Rows) -> SampleBat
         value=_as_float64(rows.pixels),
         status_codes=rows.codes if rows.codes.any() else None,
     )
-    return SampleBatch(samples, batch.points.planned.crs, rows.event_time)
+    return SampleBatch(samples, batch.points.planned.crs, rows.event_time, block=batch.block)
+
+
+def _finished(batch: TileBatch, options: SampleOptions, rows: _Rows) -> SampleBatch:
+    """Rows that no window can change."""
+    samples = _samples(batch, options, rows)
+    return dataclasses.replace(samples, outcomes=outcomes_of(rows.codes, rows.n_lost))
 
 
 def _as_float64(pixels: np.ndarray) -> np.ndarray:
@@ -113,21 +127,27 @@ def _with_windows(
     placed: PlacedPoints, options: SampleOptions, rows: _Rows, at: int,
 ) -> Iterator[SampleBatch]:
     """Rows that are finished already; and the others, with what is known of their windows."""
+    batch = placed.batch
+    if rows.n_lost:
+        omitted = rows.take(np.zeros(0, np.int64))._replace(n_lost=rows.n_lost)
+        yield _finished(batch, options, omitted)
     if options.return_neighbourhood == "always":
         finished = []
         for at_rows, neighbours in _whole_windows(placed, options, rows, at):
             finished.append(at_rows)
-            samples = _samples(placed.batch, options, rows.take(at_rows))
+            samples = _finished(batch, options, rows.take(at_rows)._replace(n_lost=0))
             yield dataclasses.replace(samples, neighbours=neighbours)
         done = np.concatenate([np.zeros(0, np.int64), *finished])
     else:
         done = np.flatnonzero(rows.codes != _NODATA)
         if len(done):
-            yield _samples(placed.batch, options, rows.take(done))
-    rest = rows.take(np.delete(np.arange(len(rows.points)), done))
+            yield _finished(batch, options, rows.take(done)._replace(n_lost=0))
+    rest = rows.take(np.delete(np.arange(len(rows.points)), done))._replace(n_lost=0)
     around = tuple(reading.gather(placed, options, rest.points, rest.codes, at))
-    if len(rest.points) or around:
-        yield dataclasses.replace(_samples(placed.batch, options, rest), windows=around)
+    if around:
+        yield dataclasses.replace(_samples(batch, options, rest), windows=around)
+    elif len(rest.points):
+        yield _finished(batch, options, rest)
 
 
 def _whole_windows(

@@ -217,7 +217,7 @@ def _by_owner(
     position = np.column_stack([located["row_float"], located["col_float"]])
     transform = block.grid.geotransform
     whole = PixelWindows(
-        key=batch.key,
+        key=batch.block.key,
         row=rows,
         identity=identity,
         position=position,
@@ -228,7 +228,7 @@ def _by_owner(
     owners = _owner_blocks(block.grid, row, col)
     for owner in np.unique(owners).tolist():
         block_row, block_col = divmod(owner, block.grid.tiles_across)
-        key = batch.key._replace(block_row=block_row, block_col=block_col)
+        key = batch.block.key._replace(block_row=block_row, block_col=block_col)
         mine = owners == owner
         part = whole if mine.all() else subset(whole, mine)
         yield dataclasses.replace(part, key=key)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from rasteret_beam import memory, schema
 from rasteret_beam.elements import SampleBatch
 from rasteret_beam.grid.rings import rings, squared_distance
+from rasteret_beam.sampling.outcomes import outcomes_of
 from rasteret_beam.sampling.reading import FAILED, NODATA, UNKNOWN, VALID, is_known, subset
 from rasteret_beam.schema import STATUS_CODES, Status
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from rasteret_beam.options import SampleOptions
 
 _NEIGHBOURS = "neighbourhood_values"
+_OK = STATUS_CODES[Status.OK.value]
+_NODATA = STATUS_CODES[Status.NODATA.value]
 _FALLBACK = STATUS_CODES[Status.FALLBACK.value]
 _FETCH_ERROR = STATUS_CODES[Status.FETCH_ERROR.value]
 
@@ -140,7 +143,7 @@ def _finish(
     value = np.array(_column(samples, "value").to_numpy(zero_copy_only=False), np.float64)
     # What has no value (a null, read as NaN) never has a window.
     null = np.asarray(_column(samples, "value").is_null())
-    codes = np.zeros(samples.num_rows, np.int8)
+    codes = np.full(samples.num_rows, _OK, np.int8)
     neighbours = np.full((samples.num_rows, 0), np.nan)
     has_list = np.zeros(samples.num_rows, bool)
     if options.with_status:
@@ -149,6 +152,7 @@ def _finish(
         neighbours = np.full((samples.num_rows, options.window_pixels), np.nan)
     for part in windows:
         centre_nodata = part.state[:, part.state.shape[1] // 2] == NODATA
+        codes[part.row[centre_nodata]] = _NODATA
         if options.with_neighbourhood:
             listed = centre_nodata | (options.return_neighbourhood == "always")
             around = np.where(is_known(part.state[listed]), part.values[listed], np.nan)
@@ -164,10 +168,11 @@ def _finish(
         columns["status"] = schema.status_column(codes)
     arrays = [columns.get(field.name, samples.column(i)) for i, field in enumerate(samples.schema)]
     rows = pa.RecordBatch.from_arrays(arrays, schema=samples.schema)
-    done = dataclasses.replace(batch, samples=rows, windows=())
+    done = dataclasses.replace(batch, samples=rows, windows=(), outcomes=outcomes_of(codes))
     if options.with_status or not null.any():
         return done
-    return _take(done, np.flatnonzero(~null))
+    kept = _take(done, np.flatnonzero(~null))
+    return dataclasses.replace(kept, outcomes=done.outcomes)
 
 
 def _fall_back(windows: PixelWindows, value: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -217,7 +222,7 @@ def _take(batch: SampleBatch, rows: np.ndarray) -> SampleBatch:
         return dataclasses.replace(batch, windows=())
     event_time = None if batch.event_time_us is None else batch.event_time_us[rows]
     samples = batch.samples.take(pa.array(rows, pa.int64()))
-    return SampleBatch(samples, batch.crs, event_time)
+    return SampleBatch(samples, batch.crs, event_time, block=batch.block)
 
 
 def _replace_row(windows: PixelWindows, row: np.ndarray) -> PixelWindows:

@@ -8,9 +8,11 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from rasteret_beam import sampling
-from rasteret_beam.elements import SampleBatch, TileBlockKey
+from rasteret_beam.elements import Outcomes, SampleBatch, TileBlockKey
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.transforms import _coders  # noqa: F401 -- registers coders
+from rasteret_beam.transforms._metrics import Counters
+from rasteret_beam.transforms.sample_nearest import count_outcomes
 
 _SEAMS = "seams"
 
@@ -29,7 +31,8 @@ class FallbackRing(beam.PTransform):
 
     Input: ``SampleBatch`` of ``SampleNearest``. Output: ``SampleBatch``. Windows: kept.
     Dead letters: none (a tile that cannot be read is FetchTiles's; a row whose nearest
-    valid pixel might lie in it gets FETCH_ERROR, or no row). Counters: none.
+    valid pixel might lie in it gets FETCH_ERROR, or no row). Counters: those of
+    ``SampleNearest``, of the rows that are finished here.
 
     Attributes:
         options: What to sample; the same as for ``SampleNearest``.
@@ -67,10 +70,11 @@ def _identity(part: tuple[TileBlockKey, SampleBatch]) -> tuple[TileBlockKey, Sam
 class _SplitFn(beam.DoFn):
     def __init__(self, options: SampleOptions) -> None:
         self._options = options
+        self._counters = Counters(*Outcomes._fields)
 
     def process(self, batch: SampleBatch) -> Iterator[Any]:
         whole, seams = sampling.split_seams(batch, self._options)
-        yield whole
+        yield count_outcomes(whole, self._counters)
         for seam in seams:
             yield TaggedOutput(_SEAMS, seam)
 
@@ -78,8 +82,10 @@ class _SplitFn(beam.DoFn):
 class _MergeFn(beam.DoFn):
     def __init__(self, options: SampleOptions) -> None:
         self._options = options
+        self._counters = Counters(*Outcomes._fields)
 
     def process(
         self, block: tuple[TileBlockKey, Iterable[SampleBatch]],
     ) -> Iterator[SampleBatch]:
-        return sampling.merge(block[1], self._options)
+        for batch in sampling.merge(block[1], self._options):
+            yield count_outcomes(batch, self._counters)

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.pvalue import AsList
+from apache_beam.pvalue import AsList, AsSingleton
 
 from rasteret_beam.elements import Batch, PointBatch, Record, SampleBatch, TileBlockKey
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.planning import NO_TILE, PlanCounts, Planner, Tally
+from rasteret_beam.replaying import Replay
 from rasteret_beam.transforms import _coders  # noqa: F401 -- registers coders
 from rasteret_beam.transforms._metrics import Counters
 
@@ -35,6 +36,8 @@ class PlanTiles(beam.PTransform):
     Attributes:
         records: The records to sample.
         options: What to sample.
+        only: What ``ReadDeadLetters`` gives, to plan only that: points are counted where
+            they run again, and unmatched ones have rows only then. None to plan all.
 
     Raises:
         PointsError: While running: a user column has the name of an output column.
@@ -42,12 +45,18 @@ class PlanTiles(beam.PTransform):
 
     records: beam.PCollection[Record]
     options: SampleOptions
+    only: beam.PCollection[Replay] | None = None
 
     def expand(self, points: beam.PCollection[PointBatch]) -> beam.PCollection[Planned]:
         """One ParDo over the batches."""
         return points | "Plan" >> beam.ParDo(
-            _PlanFn(self.options), AsList(self.records),
+            _PlanFn(self.options), AsList(self.records), *as_singleton(self.only),
         ).with_output_types(Planned)
+
+
+def as_singleton(only: beam.PCollection[Replay] | None) -> list[AsSingleton]:
+    """Gives a replay as a side input, where there is one."""
+    return [] if only is None else [AsSingleton(only)]
 
 
 class _PlanFn(beam.DoFn):
@@ -57,23 +66,26 @@ class _PlanFn(beam.DoFn):
         self._counters = Counters(*PlanCounts._fields)
 
     def process(
-        self, batch: PointBatch, records: list[Record],
+        self, batch: PointBatch, records: list[Record], only: Replay | None = None,
     ) -> Iterator[Any]:
         # Beam hands over the same list for every element of a bundle and window.
         if records is not self._records:
             self._records, self._planner = records, Planner(records, self._options)
-        tally = Tally(batch, self._options)
+        tally = Tally(batch, self._options, only)
         yield from self._planner.tiles(tally)
         yield from finish(tally, self._counters)
 
 
 def finish(tally: Tally, counters: Counters) -> Iterator[tuple[TileBlockKey, SampleBatch]]:
     """Counts the points of a batch, and gives rows of those that have no sample."""
-    for name, amount in tally.counts()._asdict().items():
+    counts = tally.counts()
+    for name, amount in counts._asdict().items():
         counters.add(name, amount)
     # Every batch has a key of its own: nothing of it needs to meet.
     key = TileBlockKey(NO_TILE, 0, 0, first_index(tally.work.batch))
-    for rows in tally.rows():
+    first, *others = tally.rows()
+    yield key, dataclasses.replace(first, counts=counts)
+    for rows in others:
         yield key, rows
 
 

@@ -15,9 +15,10 @@ from rasteret_beam.collection import Atlas, CollectionQuery, Fragment, Survey
 from rasteret_beam.elements import DeadLetter, Grid, PointBatch, Record
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.planning import RECORDS_PER_KEY, PlanCounts, Tally, cells
+from rasteret_beam.replaying import Replay
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs
-from rasteret_beam.transforms.plan_tiles import Planned, finish, first_index
+from rasteret_beam.transforms.plan_tiles import Planned, as_singleton, finish, first_index
 from rasteret_beam.transforms.read_collection import count_letters
 
 CELL_BYTES = 384 * 1024 * 1024
@@ -63,6 +64,7 @@ class PlanTilesByCell(NamedOutputs):
     Attributes:
         query: The records to sample.
         options: What to sample.
+        only: As for ``PlanTiles``.
 
     Raises:
         CollectionError: While running: not a collection.
@@ -72,6 +74,7 @@ class PlanTilesByCell(NamedOutputs):
 
     query: CollectionQuery
     options: SampleOptions
+    only: beam.PCollection[Replay] | None = None
 
     def expand(self, points: beam.PCollection[PointBatch]) -> PlanTilesByCellResult:
         """Surveys the collection, groups the points by cell, plans cell by cell."""
@@ -94,7 +97,9 @@ class PlanTilesByCell(NamedOutputs):
             | "ByCell" >> beam.ParDo(_ByCellFn(), atlas)
             .with_output_types(tuple[_CellKey, PointBatch])
             | "GroupByCell" >> beam.GroupByKey()
-            | "Plan" >> beam.ParDo(_PlanCellFn(self.query, self.options), atlas)
+            | "Plan" >> beam.ParDo(
+                _PlanCellFn(self.query, self.options), atlas, *as_singleton(self.only),
+            )
             .with_output_types(Planned).with_outputs(DEAD_LETTERS, main="planned")
         )
         once = (
@@ -176,11 +181,14 @@ class _PlanCellFn(beam.DoFn):
         self._counters = Counters(*PlanCounts._fields)
 
     def process(
-        self, group: tuple[_CellKey, Iterable[PointBatch]], atlas: Atlas,
+        self,
+        group: tuple[_CellKey, Iterable[PointBatch]],
+        atlas: Atlas,
+        only: Replay | None = None,
     ) -> Iterator[Any]:
         (cell, _), batches = group
         for joined in cells.join_batches(batches):
-            tallies = [Tally(batch, self._options) for batch in joined]
+            tallies = [Tally(batch, self._options, only) for batch in joined]
             letters: list[_Letters] = []
             records = self._records(cell, tallies, atlas, letters)
             yield from cells.plan_cell(

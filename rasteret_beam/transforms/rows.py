@@ -16,6 +16,7 @@ from rasteret_beam import points, schema
 from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch
 from rasteret_beam.errors import PointsError
 from rasteret_beam.points import BATCH_ROWS, PointColumns
+from rasteret_beam.tabulating import tabulate
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs
 
@@ -40,7 +41,9 @@ class BatchPoints(NamedOutputs):
 
     Input: ``beam.Row``, NamedTuples or dicts. Output: ``BatchPointsResult``. Windows:
     kept, and a batch never crosses one; each row's timestamp travels with it, and
-    ``ToRows`` gives it back. Dead letters: rows that hold something else than a point.
+    ``ToRows`` gives it back. Dead letters: rows that hold something else than a point, no
+    index, or values of other types than the rows around them; they stay in their batch,
+    without coordinates.
     Counters: ``points_malformed``.
 
     Attributes:
@@ -105,13 +108,23 @@ class _BatchFn(beam.DoFn):
     def _flush(
         self, window: Any, rows: list[dict[str, Any]], times: list[int],  # noqa: ANN401 -- a window
     ) -> Iterator[Any]:
+        broken: dict[int, str] = {}
         index = np.array(
-            [self._index(row, time) for row, time in zip(rows, times, strict=True)], np.int64,
+            [
+                self._index(row, time, at, broken)
+                for at, (row, time) in enumerate(zip(rows, times, strict=True))
+            ],
+            np.int64,
         )
-        table = pa.Table.from_pylist(rows, schema=self._schema).combine_chunks()
+        table, unfit = tabulate(rows, self._schema, set(broken))
+        broken.update(unfit)
         batch, letters = points.to_points(
             table.to_batches()[0], self._columns, index, "BatchPoints",
         )
+        letters += [
+            points.dead_letter("BatchPoints", int(index[at]), reason)
+            for at, reason in sorted(broken.items())
+        ]
         batch = dataclasses.replace(batch, event_time_us=np.array(times, np.int64))
         stamp = Timestamp(micros=min(times))
         for output in dead_letter_outputs(letters, self._counters, "points_malformed"):
@@ -119,16 +132,15 @@ class _BatchFn(beam.DoFn):
             yield TaggedOutput(DEAD_LETTERS, value)
         yield WindowedValue(batch, stamp, (window,))
 
-    def _index(self, row: dict[str, Any], time: int) -> int:
-        if self._index_field is None:
-            text = repr((sorted(row.items(), key=lambda item: item[0]), time))
-            digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-            return int.from_bytes(digest, "big") & _MAX_INDEX
-        value = row.pop(self._index_field, None)
-        if not isinstance(value, int):
-            msg = f"index_field {self._index_field!r} is {value!r}, expected an int"
-            raise PointsError(msg)
-        return value
+    def _index(self, row: dict[str, Any], time: int, at: int, broken: dict[int, str]) -> int:
+        if self._index_field is not None:
+            value = row.pop(self._index_field, None)
+            if isinstance(value, int) and abs(value) <= _MAX_INDEX:
+                return value
+            broken[at] = f"index_field {self._index_field!r} is {value!r}, expected an int"
+        text = repr((sorted(row.items(), key=lambda item: item[0]), time))
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") & _MAX_INDEX
 
 
 def _as_dict(row: Any) -> dict[str, Any]:  # noqa: ANN401 -- any row

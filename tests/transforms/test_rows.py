@@ -1,13 +1,18 @@
 """Rows one by one: BatchPoints in, ToRows out."""
 
+import json
 import typing
 
 import apache_beam as beam
+import pyarrow as pa
 import pytest
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from collecting import collect
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rasteret_beam import BatchPoints, PointColumns, PointsError
+from rasteret_beam.tabulating import tabulate
 
 COLUMNS = PointColumns(crs="EPSG:4326")
 
@@ -71,6 +76,41 @@ def test_what_is_no_row_is_refused(row):
         _batches([row])
 
 
-def test_an_index_that_is_no_int_is_refused():
-    with pytest.raises(PointsError, match="index_field 'key' is 'a', expected an int"):
-        _batches([{"lon": 1.0, "lat": 2.0, "key": "a"}], index_field="key")
+def test_a_row_whose_index_is_no_int_is_a_dead_letter_and_harms_no_other():
+    rows = [{"lon": 1.0, "lat": 2.0, "key": key} for key in ("a", 5, 1 << 70, None)]
+    ((batch, _),), letters = _batches(rows, index_field="key")
+    assert batch.points.column("point_x").to_pylist().count(1.0) == 1
+    assert 5 in batch.points.column("point_index").to_pylist()
+    assert sorted(letter.msg.split("is ")[-1] for letter in letters) == [
+        "'a', expected an int", f"{1 << 70}, expected an int", "None, expected an int",
+    ]
+
+
+@pytest.mark.parametrize("at", [0, 1, 6, 9])
+def test_a_value_of_another_type_is_a_dead_letter_and_harms_no_other(at):
+    rows = [{"lon": float(n), "lat": 2, "key": n} for n in range(10)]
+    rows[4]["lat"] = 2.5  # ints and floats fit
+    rows[at]["lon"] = ["no", "number"]
+    ((batch, _),), letters = _batches(rows, index_field="key")
+    found = dict(zip(*(batch.points.column(n).to_pylist() for n in ("point_index", "point_x")),
+                     strict=True))  # fmt: skip
+    assert {n for n, x in found.items() if x == n} == set(range(10)) - {at}
+    assert [json.loads(letter.element)["point_index"] for letter in letters] == [at]
+    assert "do not fit the other rows" in letters[0].msg
+
+
+def test_values_that_do_not_fit_the_schema_are_dead_letters():
+    schema = pa.schema([("lon", pa.float64()), ("lat", pa.float64()), ("n", pa.int8())])
+    rows = [{"lon": 1.0, "lat": 2.0, "n": n} for n in (1, 1000, 3)]
+    ((batch, _),), letters = _batches(rows, schema=schema)
+    assert batch.points.column("n").to_pylist() == [1, None, 3]
+    assert len(letters) == 1
+
+
+@given(st.lists(st.one_of(st.floats(), st.text(), st.none(), st.binary(), st.lists(st.floats()))))
+def test_every_row_is_kept_or_told_apart(values):
+    rows = [{"lon": value, "n": n} for n, value in enumerate(values)]
+    table, unfit = tabulate(rows, None, set())
+    assert table.num_rows == len(rows)
+    numbers = table["n"].to_pylist() if rows else []
+    assert [n for n, number in enumerate(numbers) if number is None] == sorted(unfit)
