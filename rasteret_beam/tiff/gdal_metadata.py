@@ -9,8 +9,11 @@ from typing import NamedTuple
 
 _NODATA_ITEM = re.compile(r'<Item name="NODATA_VALUES?"[^>]*>\s*([^\s<]+)')
 _CALIBRATION_ITEM = re.compile(
-    r'<Item name="[^"]*" sample="(\d+)" role="(scale|offset|unittype)"[^>]*>([^<]*)<',
+    r'<Item name="[^"]*" sample="(\d{1,5})" role="(scale|offset|unittype)"[^>]*>([^<]*)<',
 )
+
+_MAX_INTEGER = 2**64 - 1
+"""No pixel is an integer beyond it; numpy takes none."""
 
 
 class Calibration(NamedTuple):
@@ -63,9 +66,11 @@ def parse_nodata(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
-        pass
+        number = None
+    if number is not None and abs(number) <= _MAX_INTEGER:
+        return number
     try:
         return float(text)
     except ValueError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from rasteret_beam.errors import MalformedTiffError
+from rasteret_beam.errors import MalformedTiffError, UnsupportedTiffError
 from rasteret_beam.tiff.tags import Tag
 
 if TYPE_CHECKING:
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 _ORDERS = {b"II": "<", b"MM": ">"}
 _CLASSIC, _BIG = 42, 43
 _MAX_ENTRIES = 4096
+MAX_TILES = 1 << 24
+"""No image of more tiles, over all its planes, is read: a table of theirs takes 128 MiB."""
+
+_TABLES = (Tag.TILE_OFFSETS, Tag.TILE_BYTE_COUNTS)
+_MAX_TABLE_BYTES = 8 * MAX_TILES
+_MAX_FIELD_BYTES = 4 * 1024 * 1024
+"""Of all other fields; GDAL's metadata is the largest that anyone writes."""
+
 _SMALL = 256
 _ASCII, _UNDEFINED, _IFD, _IFD8 = 2, 7, 13, 18
 _WANTED = frozenset(Tag)
@@ -91,6 +99,7 @@ def read_directory(file: io.IOBase | BinaryIO) -> Directory:
 
     Raises:
         MalformedTiffError: The bytes are no TIFF, or its directory is broken.
+        UnsupportedTiffError: A field is larger than any that is read.
     """
     size = file.seek(0, 2)
     file.seek(0)
@@ -119,6 +128,10 @@ def read_directory(file: io.IOBase | BinaryIO) -> Directory:
             msg = f"Tag {Tag(tag).name} has type {kind}, expected one of {sorted(_TYPES)}"
             raise MalformedTiffError(msg)
         length = n_values * int(_TYPES[kind][1])
+        limit = _MAX_TABLE_BYTES if tag in _TABLES else _MAX_FIELD_BYTES
+        if length > limit:
+            msg = f"Tag {Tag(tag).name}: {length} bytes of values, at most {limit} are read"
+            raise UnsupportedTiffError(msg)
         offset = at + (number + 1) * entry.size - dialect.inline_bytes
         if length > dialect.inline_bytes:
             (offset,) = struct.unpack(order + position, value)

@@ -149,7 +149,9 @@ def sparse_tile(layout: TileLayout) -> np.ndarray:
         ``layout.dtype``, shape (sample, row, col), read-only: nodata, or 0 without one.
     """
     shape = (layout.samples, layout.tile_height, layout.tile_width)
-    return np.broadcast_to(np.array(sparse_value(layout), layout.dtype), shape)
+    with np.errstate(over="ignore"):  # a nodata beyond the floats of the file
+        value = np.array(sparse_value(layout), layout.dtype)
+    return np.broadcast_to(value, shape)
 
 
 def _stored(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from make_tiff import ASCII, DOUBLE, LONG, LONG8, SHORT, UNDEFINED, make_tiff
 from shared_data import SHARED, requires_shared
 
-from rasteret_beam.errors import MalformedTiffError
-from rasteret_beam.tiff.ifd import read_directory, read_values
+from rasteret_beam.errors import MalformedTiffError, UnsupportedTiffError
+from rasteret_beam.tiff.ifd import MAX_TILES, read_directory, read_values
 from rasteret_beam.tiff.tags import Tag
 
 PIXELS = np.arange(40 * 48, dtype=np.uint16).reshape(1, 40, 48)
@@ -133,3 +133,14 @@ def test_no_bytes_do_more_than_be_refused(tail):
         except MalformedTiffError:
             continue
         assert all(tag in set(Tag) for tag in found)
+
+
+@pytest.mark.parametrize(
+    ("tag", "count"), [(Tag.TILE_OFFSETS, MAX_TILES * 2 + 1), (Tag.GDAL_METADATA, 5 << 20)],
+)
+def test_a_field_of_absurd_size_is_refused_before_it_is_read(tag, count):
+    data = bytearray(make_tiff(np.zeros((16, 16), np.uint16), tags={tag: (LONG, [0, 0])}))
+    entry = data.index(struct.pack("<HHI", tag, LONG, 2))
+    struct.pack_into("<I", data, entry + 4, count)
+    with pytest.raises(UnsupportedTiffError, match=tag.name):
+        read_directory(io.BytesIO(bytes(data)))
