@@ -47,6 +47,37 @@ class Share(NamedTuple):
     tried: str
 
 
+class Identity(NamedTuple):
+    """Counters that must add up: nothing is lost between them.
+
+    Attributes:
+        what: Name for messages.
+        whole: Counter of all.
+        parts: Counters of what became of them.
+    """
+
+    what: str
+    whole: str
+    parts: tuple[str, ...]
+
+    def holds(self, counts: Mapping[str, int]) -> bool:
+        """Tells whether the parts are the whole."""
+        return counts.get(self.whole, 0) == sum(counts.get(part, 0) for part in self.parts)
+
+    def told(self, counts: Mapping[str, int]) -> str:
+        """Gives the numbers as an equation."""
+        parts = " + ".join(f"{counts.get(part, 0):,} {part}" for part in self.parts)
+        sign = "=" if self.holds(counts) else "is not"
+        return f"{counts.get(self.whole, 0):,} {self.whole} {sign} {parts}"
+
+
+SAMPLE_IDENTITIES = (
+    Identity("points", "points_read", ("points_invalid", "points_unmatched", "points_with_rows")),
+    Identity("tiles", "tiles_planned", ("tiles_fetched", "tiles_sparse", "tiles_failed")),
+)
+BUILD_IDENTITIES = (
+    Identity("files", "files_seen", ("files_indexed", "files_unchanged", "files_failed")),
+)
 SAMPLE_SHARES = (
     Share("tiles", "tiles_failed", "tiles_planned"),
     Share("records", "records_failed", "records_read"),
@@ -112,8 +143,8 @@ def complaints(
     found = []
     for what, failed, tried in shares:
         bad, total = counts.get(failed, 0), counts.get(tried, 0)
-        if bad and bad > threshold * total:
-            share = bad / max(total, bad)
+        share = bad / max(total, bad, 1)
+        if share > threshold:
             found.append(
                 f"{bad:,} of {total:,} {what} failed ({share:.2%}), more than the "
                 f"tolerated {threshold:.2%}".replace("%", " %"),

@@ -1,5 +1,6 @@
-"""Flag text -> values: lists, pairs, boxes, date ranges."""
+"""Flag text -> values: lists, ranges, pairs, boxes, dates."""
 
+import argparse
 import json
 import re
 from collections.abc import Callable
@@ -8,6 +9,28 @@ from typing import Any, TypeVar
 from rasteret_beam.errors import OptionError
 
 _Value = TypeVar("_Value")
+
+_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<digits>[0-9]+)", re.ASCII)
+_LONGEST_RANGE = 65_536
+"""A TIFF cannot have more samples a pixel."""
+
+
+def switch(text: str) -> bool:
+    """Reads ``true`` or ``false``, as templates give them.
+
+    Raises:
+        ArgumentTypeError: It is neither.
+    """
+    if text.lower() not in ("true", "false"):
+        msg = f"expected true or false, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return text.lower() == "true"
+
+
+SWITCH: dict[str, Any] = {
+    "type": switch, "nargs": "?", "const": True, "default": False, "metavar": "true|false",
+}  # fmt: skip
+"""How ``add_argument`` adds a switch: bare, or with a value, as a template's launcher passes it."""
 
 
 def listed(text: str | None) -> tuple[str, ...]:
@@ -42,6 +65,65 @@ def pairs(flag: str, text: str | None, read: Callable[[str], _Value]) -> dict[st
     return found
 
 
+def band_names(flag: str, text: str | None) -> tuple[str, ...]:
+    """Reads names, and ranges of numbered ones, separated as in ``listed``.
+
+    Raises:
+        OptionError: A range that is none, or runs backwards.
+
+    >>> band_names("--bands", "A00:A02;SCL")
+    ('A00', 'A01', 'A02', 'SCL')
+    """
+    return tuple(name for part in listed(text) for name in _spelled_out(flag, part))
+
+
+def band_indexes(flag: str, text: str | None) -> dict[str, int]:
+    """Reads ``NAME=INDEX`` pairs, and ranges of them, separated as in ``listed``.
+
+    Raises:
+        OptionError: A pair or range is none, or a name is there twice.
+
+    >>> band_indexes("--bands", "A00:A02=0:2,QA=9")
+    {'A00': 0, 'A01': 1, 'A02': 2, 'QA': 9}
+    """
+    found: dict[str, int] = {}
+    for part, value in pairs(flag, text, str).items():
+        names, numbers = _spelled_out(flag, part), _spelled_out(flag, value)
+        if len(names) != len(numbers) or found.keys() & names:
+            msg = (
+                f"{flag} has {part}={value}: {len(names)} names and {len(numbers)} indexes; "
+                "expected one each, like A00:A63=0:63, and each name once"
+            )
+            raise OptionError(msg)
+        for name, number_text in zip(names, numbers, strict=True):
+            try:
+                found[name] = index(number_text)
+            except ValueError as error:
+                msg = f"{flag} has {part}={value}: {error}"
+                raise OptionError(msg) from error
+    return found
+
+
+def _spelled_out(flag: str, part: str) -> list[str]:
+    """Gives the names of a range; of what is none, the name itself, as of ``eo:red``."""
+    first_text, colon, last_text = part.partition(":")
+    first, last = _NUMBERED.fullmatch(first_text), _NUMBERED.fullmatch(last_text)
+    if not colon or (first is None and first_text and last_text):
+        return [part]
+    if first is None or last is None or first["stem"] != last["stem"]:
+        msg = f"{flag} has {part!r}, expected a range like A00:A63, of one name with two numbers"
+        raise OptionError(msg)
+    start, stop = int(first["digits"]), int(last["digits"])
+    width = len(first["digits"])
+    if last["digits"] != f"{stop:0{width}d}":
+        msg = f"{flag} has {part!r}: write both numbers with as many digits, like A00:A63"
+        raise OptionError(msg)
+    if not start <= stop < start + _LONGEST_RANGE:
+        msg = f"{flag} has {part!r}, expected the lower number first, and {_LONGEST_RANGE} at most"
+        raise OptionError(msg)
+    return [f"{first['stem']}{place:0{width}d}" for place in range(start, stop + 1)]
+
+
 def index(text: str) -> int:
     """Reads a 0-based index.
 
@@ -54,8 +136,54 @@ def index(text: str) -> int:
     return int(text)
 
 
+def number(text: str) -> int:
+    """Reads a whole number.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not (text.isascii() and text.isdigit()):
+        msg = f"{text!r} is no whole number, expected 0 or above"
+        raise ValueError(msg)
+    return int(text)
+
+
+def byte_count(text: str) -> int:
+    """Reads a number of bytes, plain or like ``20GB`` or ``1.5 GiB``.
+
+    Raises:
+        ValueError: It is none.
+
+    >>> byte_count("1000"), byte_count("2 KiB"), byte_count("1.5GB")
+    (1000, 2048, 1500000000)
+    """
+    spelled = r"([0-9]+(?:\.[0-9]+)?)\s*(?:([KMGT])(i?))?B?"
+    found = re.fullmatch(spelled, text.strip(), re.IGNORECASE)
+    if not found:
+        msg = f"{text!r} is no number of bytes, expected one like 20GB or 1.5GiB"
+        raise ValueError(msg)
+    amount, unit, binary = found.groups()
+    power = " KMGT".index((unit or " ").upper())
+    return round(float(amount) * (1024 if binary else 1000) ** power)
+
+
+def limit(flag: str, text: str | None, read: Callable[[str], int]) -> int | None:
+    """Reads a limit, or None where there is none.
+
+    Raises:
+        OptionError: It cannot be read.
+    """
+    if text is None:
+        return None
+    try:
+        return read(text)
+    except ValueError as error:
+        msg = f"{flag} has {text!r}: {error}"
+        raise OptionError(msg) from error
+
+
 def bbox(text: str | None) -> tuple[float, float, float, float] | None:
-    """Reads ``xmin,ymin,xmax,ymax``.
+    """Reads ``xmin,ymin,xmax,ymax``, separated as in ``listed``.
 
     Raises:
         OptionError: Not four numbers.
@@ -63,7 +191,7 @@ def bbox(text: str | None) -> tuple[float, float, float, float] | None:
     if not text:
         return None
     try:
-        xmin, ymin, xmax, ymax = (float(part) for part in text.split(","))
+        xmin, ymin, xmax, ymax = (float(part) for part in listed(text))
     except ValueError as error:
         msg = f"--bbox is {text!r}, expected xmin,ymin,xmax,ymax"
         raise OptionError(msg) from error

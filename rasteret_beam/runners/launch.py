@@ -2,8 +2,7 @@
 
 import argparse
 import contextlib
-import dataclasses
-import logging
+import datetime as dt
 import sys
 import threading
 import time
@@ -14,46 +13,20 @@ from typing import Any, TextIO, TypeVar
 import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.runners.runner import PipelineState
 
 from rasteret_beam.errors import OptionError, RasteretBeamError
-from rasteret_beam.reporting import Share, complaints, progress_line
+from rasteret_beam.reporting import progress_line
+from rasteret_beam.runners.ending import Ending, Report, say
+from rasteret_beam.runners.failures import EXIT_OK, EXIT_REFUSED, quiet_beam
+from rasteret_beam.runners.resuming import NothingToDoError
 from rasteret_beam.transforms._metrics import LIVE, NAMESPACE
 
 _HELP_EPILOG = "Every option of Apache Beam works too, like --runner DataflowRunner."
 _LOCAL_RUNNER = "FnApiRunner"
-_EXIT_OK, _EXIT_FAILURES, _EXIT_REFUSED = 0, 1, 2
+__all__ = ["Report", "add_flag", "check_given", "parse", "run", "say"]
+
 _SECONDS_BETWEEN_LINES = 1.0
-
-
 _Options = TypeVar("_Options", bound=PipelineOptions)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Report:
-    """How a job's end is judged and told.
-
-    Attributes:
-        summary: Text from counters and seconds.
-        shares: Failures to hold against the threshold.
-        threshold: Tolerated share of failures.
-        output: Counter of what the job is for; a job that has none of it has failed. ""
-            where none may be right.
-
-    Raises:
-        OptionError: The threshold is no share.
-    """
-
-    summary: Callable[[Counter[str], float], str]
-    shares: tuple[Share, ...]
-    threshold: float
-    output: str = ""
-
-    def __post_init__(self) -> None:
-        """Checks the threshold."""
-        if not 0 <= self.threshold <= 1:
-            msg = f"--error_threshold is {self.threshold}, expected 0 to 1"
-            raise OptionError(msg)
 
 
 def add_flag(parser: argparse.ArgumentParser, name: str, **how: Any) -> None:  # noqa: ANN401 -- argparse's own
@@ -65,6 +38,21 @@ def add_flag(parser: argparse.ArgumentParser, name: str, **how: Any) -> None:  #
     """
     with contextlib.suppress(argparse.ArgumentError):
         parser.add_argument(name, **how)
+
+
+def check_given(options: PipelineOptions, names: Sequence[str]) -> None:
+    """Looks whether flags that a job needs are there.
+
+    Beam reads every options class of a process from one line, so ``required=True`` would
+    be asked of other pipelines too.
+
+    Raises:
+        OptionError: One is not.
+    """
+    for name in names:
+        if not getattr(options, name):
+            msg = f"--{name} is required"
+            raise OptionError(msg)
 
 
 def parse(argv: Sequence[str], ours: type[PipelineOptions]) -> PipelineOptions:
@@ -106,58 +94,49 @@ def run(
 ) -> int:
     """Builds and runs a pipeline, and tells a person about it on standard error.
 
-    On Dataflow the job is submitted and left to itself.
+    Machines find the same, and more, in ``_run/summary.json`` of the output. On Dataflow
+    the job is submitted and left to itself: nobody waits to write a summary.
 
     Args:
         argv: The flags; those of the command line by default.
         ours: The pipeline's options class.
-        build: Adds the transforms.
+        build: Adds the transforms; raises ``NothingToDoError`` for a job that is done.
         report_of: Gives how to judge the end.
 
     Returns:
         The exit code: 0 for a job without failures beyond the threshold, 1 for one
         with, 2 where the input or an option was refused.
     """
-    started = time.monotonic()
+    started, clock = dt.datetime.now(dt.timezone.utc), time.monotonic()
     LIVE.clear()
-    # What is refused is told in one line; Beam would log where in its engine it was met.
-    logging.getLogger("apache_beam.runners.common").addFilter(_is_unexpected)
+    quiet_beam()
     try:
         options = parse(sys.argv[1:] if argv is None else argv, ours)
         report = report_of(options.view_as(ours))
         pipeline = beam.Pipeline(options=options)
         build(pipeline, options.view_as(ours))
-        with _Progress(sys.stderr, started):
+    except NothingToDoError as done:
+        say(str(done))
+        return EXIT_OK
+    except RasteretBeamError as error:
+        say(f"error: {error}")
+        return EXIT_REFUSED
+    ending = Ending(options, options.view_as(ours), report, started)
+    try:
+        with _Progress(sys.stderr, clock):
             result = pipeline.run()
             if "Dataflow" in str(options.view_as(StandardOptions).runner):
-                return _EXIT_OK
+                return EXIT_OK
             state = result.wait_until_finish()
-    except RasteretBeamError as error:
-        # Without Beam's trace of where.
-        say(f"error: {str(error).split(' [while running ')[0]}")
-        return _EXIT_REFUSED
-    counts: Counter[str] = Counter()
+    except BaseException as error:
+        code = ending.after_error(error, time.monotonic() - clock)
+        if code is None:
+            raise
+        return code
+    counts: Counter[str] = Counter(dict.fromkeys(LIVE, 0))
     for counter in result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
         counts[counter.key.metric.name] += counter.committed or counter.attempted or 0
-    say(report.summary(counts, time.monotonic() - started))
-    found = complaints(counts, report.shares, report.threshold)
-    if report.output and not counts[report.output]:
-        found.append("nothing was written; what was at --output is left as it was")
-    for complaint in found:
-        say(f"FAILED    {complaint}")
-    if found and not getattr(options.view_as(ours), "dead_letters", None):
-        say("          --dead_letters DIR would tell which, and why")
-    failed = state is not None and state != PipelineState.DONE
-    return _EXIT_FAILURES if found or failed else _EXIT_OK
-
-
-def say(text: str) -> None:
-    """Tells a person; standard output stays free for data."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 -- a terminal program's voice
-
-
-def _is_unexpected(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], RasteretBeamError))
+    return ending.after_end(counts, state, time.monotonic() - clock)
 
 
 class _Progress:

@@ -1,0 +1,1 @@
+"""What a run will read and cost, told before it reads: from the index alone."""
