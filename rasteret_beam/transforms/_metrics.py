@@ -12,7 +12,10 @@ from rasteret_beam.elements import DeadLetter
 NAMESPACE = "rasteret_beam"
 
 LIVE: collections.Counter[str] = collections.Counter()
-"""This process's counts so far, for a progress line: Beam's own come when a job ends."""
+"""This process's counts so far, for a progress line: Beam's own come when a job ends.
+
+Has a 0 for each counter that a stage of the job declares: Beam forgets those.
+"""
 
 DEAD_LETTERS = "dead_letters"
 """Tag of every stage's output of ``DeadLetter`` elements."""
@@ -24,6 +27,7 @@ class Counters:
     def __init__(self, *names: str) -> None:
         """Declares the counters that a stage uses."""
         self._counters = {name: Metrics.counter(NAMESPACE, name) for name in names}
+        LIVE.update(dict.fromkeys(names, 0))
 
     def add(self, name: str, amount: int = 1) -> None:
         """Adds to a counter; nothing is sent for an amount of 0."""

@@ -11,6 +11,8 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow, IntervalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
+from rasteret_beam.transforms._folders import make_folder, put_in_place, remove, writing
+
 
 class Writer(Protocol):
     """What writes elements into one open file."""
@@ -83,17 +85,19 @@ class _WriteFn(beam.DoFn):
         window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
         timestamp: Any = beam.DoFn.TimestampParam,  # noqa: ANN401 -- Beam's timestamp
     ) -> None:
-        if window not in self._open:
-            name = f"{self._hidden}-{uuid.uuid4().hex}"
-            make_folder(name)
-            file = FileSystems.create(name, compression_type="uncompressed")
-            self._open[window] = name, file, self._make_writer(file), timestamp
-        self._open[window][2].write(element)
+        with writing(self._hidden):
+            if window not in self._open:
+                name = f"{self._hidden}-{uuid.uuid4().hex}"
+                make_folder(name)
+                file = FileSystems.create(name, compression_type="uncompressed")
+                self._open[window] = name, file, self._make_writer(file), timestamp
+            self._open[window][2].write(element)
 
     def finish_bundle(self) -> Iterator[Any]:
         for window, (name, file, writer, timestamp) in self._open.items():
-            writer.close()
-            file.close()
+            with writing(self._hidden):
+                writer.close()
+                file.close()
             yield WindowedValue(("", name), timestamp, (window,))
         self._open = {}
 
@@ -109,53 +113,29 @@ class _PublishFn(beam.DoFn):
         pane: Any = beam.DoFn.PaneInfoParam,  # noqa: ANN401 -- Beam's pane
     ) -> Iterator[str]:
         hidden = sorted(name for name in gathered[1] if name)
-        prefix = self._prefix + _window_name(window)
-        if pane.index > 0:
-            prefix += f"-pane-{pane.index}"
+        prefix = self._prefix + window_name(window, pane)
         finals = [
             FileSystems.join(
                 self._folder, f"{prefix}-{number:05d}-of-{len(hidden):05d}{self._suffix}",
             )
             for number in range(len(hidden))
         ]
-        for source, final in zip(hidden, finals, strict=True):
-            # A retry finds some of them renamed already.
-            if FileSystems.exists(source):
-                if FileSystems.exists(final):
-                    FileSystems.delete([final])
-                FileSystems.rename([source], [final])
-        if finals or FileSystems.exists(self._folder):
-            remove_stale(
-                FileSystems.join(self._folder, f"{prefix}-?????-of-?????{self._suffix}"), finals,
-            )
-            if isinstance(window, GlobalWindow):
-                remove_stale(f"{self._hidden}-*", [])
+        with writing(self._folder):
+            put_in_place(zip(hidden, finals, strict=True))
+            if finals or FileSystems.exists(self._folder):
+                every = f"{prefix}-?????-of-?????{self._suffix}"
+                remove(FileSystems.join(self._folder, every), keep=finals)
+                if isinstance(window, GlobalWindow):
+                    remove(f"{self._hidden}-*")
         yield from finals
 
 
-def remove_stale(pattern: str, keep: list[str]) -> None:
-    """Deletes the files that match a pattern, but for those to keep."""
-    (found,) = FileSystems.match([pattern])
-    stale = [file.path for file in found.metadata_list if file.path not in set(keep)]
-    if stale:
-        FileSystems.delete(stale)
-
-
-def make_folder(name: str) -> None:
-    """Makes the folder of a file where the filesystem has folders."""
-    folder = FileSystems.split(name)[0]
-    if folder and "://" not in folder and not FileSystems.exists(folder):
-        try:
-            FileSystems.mkdirs(folder)
-        except OSError:  # another worker was first
-            if not FileSystems.exists(folder):
-                raise
-
-
-def _window_name(window: Any) -> str:  # noqa: ANN401 -- any window
-    if isinstance(window, GlobalWindow):
-        return ""
+def window_name(window: Any, pane: Any) -> str:  # noqa: ANN401 -- any window, Beam's pane
+    """Gives what names of files say of a window and pane; nothing of the global one's first."""
+    told = ""
     if isinstance(window, IntervalWindow):
         start, end = (t.to_rfc3339().replace(":", ".") for t in (window.start, window.end))
-        return f"-{start}-{end}"
-    return f"-{window}"
+        told = f"-{start}-{end}"
+    elif not isinstance(window, GlobalWindow):
+        told = f"-{window}"
+    return told + (f"-pane-{pane.index}" if pane.index > 0 else "")

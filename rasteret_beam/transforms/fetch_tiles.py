@@ -3,27 +3,35 @@
 import collections
 import concurrent.futures
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.pvalue import TaggedOutput
+from apache_beam.pvalue import AsSingleton, TaggedOutput
+from apache_beam.transforms.trigger import DefaultTrigger
 from apache_beam.utils.windowed_value import WindowedValue
 
-from rasteret_beam import fetching, merging
 from rasteret_beam.elements import (
     Batch,
+    BlockRows,
     DeadLetter,
     SampleBatch,
     TileBatch,
-    TileBlockKey,
     TilePoints,
 )
-from rasteret_beam.fetching import JobResult, TileJob
+from rasteret_beam.errors import OptionError
+from rasteret_beam.fetching import jobs, merging, progress, running
+from rasteret_beam.fetching.jobs import TileJob
+from rasteret_beam.fetching.running import JobResult
+from rasteret_beam.forecast.budget import Budget
+from rasteret_beam.forecast.summary import PlanSummary
+from rasteret_beam.output.earlier import EarlierRun
 from rasteret_beam.storage import Store
+from rasteret_beam.transforms._blocks import Block, blocks_to_do
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters
 from rasteret_beam.transforms._outputs import NamedOutputs
 from rasteret_beam.transforms.plan_tiles import Planned
+from rasteret_beam.transforms.summarize_plan import SumPlan
 
 _CONCURRENT_JOBS = 32
 _IN_FLIGHT_BYTES = 256 * 1024 * 1024
@@ -56,24 +64,57 @@ class FetchTiles(NamedOutputs):
     (timestamps become the window's end, as after any GroupByKey; the points' own
     travel inside). Where a trigger fires more than once, a tile is read once a pane.
     Dead letters: tiles that cannot be had, one each. Counters: ``tiles_planned`` =
-    ``tiles_fetched`` + ``tiles_sparse`` + ``tiles_failed``; ``bytes_fetched``.
+    ``tiles_fetched`` + ``tiles_sparse`` + ``tiles_failed``; ``requests``,
+    ``requests_retried`` and ``bytes_fetched``, as ``running.JobCounts`` has them.
 
     Attributes:
-        store: How files are read.
+        store: How files are read. Their addresses are content's: see ``Store.guarded``,
+            by which a plan of a collection from elsewhere names no local files.
+        budget: What may be read at most. Where there is a limit nothing is read before
+            all is planned, and nothing at all where the plan exceeds it. It holds for
+            each window by itself.
+        earlier: What ``ReadEarlierRun`` found: blocks whose rows are in the output already
+            are left out, for ``WriteSamples`` to take up.
+
+    Raises:
+        OptionError: A budget for points without an end, or whose windows fire early.
+        BudgetError: While running: the plan is over the budget.
     """
 
     store: Store = dataclasses.field(default_factory=Store)
+    budget: Budget = dataclasses.field(default_factory=Budget)
+    earlier: beam.PCollection[EarlierRun] | None = None
 
     def expand(self, tiles: beam.PCollection[Planned]) -> FetchResult:
         """Groups by block, then reads."""
-        outputs = (
-            tiles
-            | "GroupByBlock" >> beam.GroupByKey()
-            | "Fetch" >> beam.ParDo(
-                _FetchFn(self.store),
-            ).with_output_types(Batch).with_outputs(DEAD_LETTERS, main="tiles")
+        blocks = blocks_to_do(tiles, self.earlier)
+        fetch = beam.ParDo(_FetchFn(self.store), **self._allowance(tiles, blocks))
+        outputs = blocks | "Fetch" >> fetch.with_output_types(Batch).with_outputs(
+            DEAD_LETTERS, main="tiles",
         )
         return FetchResult(outputs.tiles, outputs[DEAD_LETTERS])
+
+    def _allowance(
+        self,
+        tiles: beam.PCollection[Planned],
+        blocks: beam.PCollection[Block],
+    ) -> dict[str, AsSingleton]:
+        """A side input for the fetch to wait for; none without a budget."""
+        if not self.budget:
+            return {}
+        if not tiles.is_bounded or not isinstance(tiles.windowing.triggerfn, DefaultTrigger):
+            msg = (
+                "A budget is held against the whole plan of a window: that needs points with "
+                "an end, and the default trigger"
+            )
+            raise OptionError(msg)
+        allowed = blocks | "SumPlan" >> SumPlan() | "Check" >> beam.Map(_check, self.budget)
+        return {"allowed": AsSingleton(allowed)}
+
+
+def _check(plan: PlanSummary, budget: Budget) -> bool:
+    budget.check(plan)
+    return True
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +123,7 @@ class _InFlight:
 
     future: concurrent.futures.Future[JobResult]
     job: TileJob
-    key: TileBlockKey
+    rows: BlockRows
     window: Any
     timestamp: Any
 
@@ -90,9 +131,7 @@ class _InFlight:
 class _FetchFn(beam.DoFn):
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._counters = Counters(
-            "tiles_planned", "tiles_fetched", "tiles_sparse", "tiles_failed", "bytes_fetched",
-        )
+        self._counters = Counters(*running.JobCounts._fields)
 
     def setup(self) -> None:
         self._pool = concurrent.futures.ThreadPoolExecutor(_CONCURRENT_JOBS, "fetch-tiles")
@@ -106,9 +145,10 @@ class _FetchFn(beam.DoFn):
 
     def process(
         self,
-        block: tuple[TileBlockKey, Iterable[Batch]],
+        block: Block,
         window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
         timestamp: Any = beam.DoFn.TimestampParam,  # noqa: ANN401 -- Beam's timestamp
+        allowed: bool = True,  # noqa: FBT001, FBT002, ARG002 -- a side input, only waited for
     ) -> Iterator[Any]:
         key, messages = block[0], []
         for element in block[1]:
@@ -117,14 +157,16 @@ class _FetchFn(beam.DoFn):
             else:
                 yield element
         # An early or late pane may be empty: then there is nothing to plan.
-        for job in fetching.plan_jobs(merging.merge(messages)):
+        merged = merging.merge(messages)
+        rows = progress.block_rows(key, merged)
+        for job in jobs.plan_jobs(merged):
             while self._in_flight and (
                 self._bytes + job.decoded_bytes > _IN_FLIGHT_BYTES
                 or len(self._in_flight) >= _IN_FLIGHT_JOBS
             ):
                 yield from self._finish_one()
-            future = self._pool.submit(fetching.run_job, job, self._store)
-            self._in_flight.append(_InFlight(future, job, key, window, timestamp))
+            future = self._pool.submit(running.run_job, job, self._store)
+            self._in_flight.append(_InFlight(future, job, rows, window, timestamp))
             self._bytes += job.decoded_bytes
 
     def finish_bundle(self) -> Iterator[Any]:
@@ -137,9 +179,8 @@ class _FetchFn(beam.DoFn):
         self._bytes -= one.job.decoded_bytes
         for name, amount in result.counts._asdict().items():
             self._counters.add(name, amount)
-        self._counters.add("tiles_planned", len(one.job.tiles))
-        for letter in fetching.dead_letters(one.job, result):
+        for letter in running.dead_letters(one.job, result):
             value = WindowedValue(letter, one.timestamp, (one.window,))
             yield TaggedOutput(DEAD_LETTERS, value)
-        for batch in fetching.tile_batches(one.key, one.job, result):
+        for batch in running.tile_batches(one.rows, one.job, result):
             yield WindowedValue(batch, one.timestamp, (one.window,))

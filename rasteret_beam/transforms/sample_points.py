@@ -10,7 +10,9 @@ from rasteret_beam.collection.filters import Filters
 from rasteret_beam.collection.sizes import is_larger
 from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch
 from rasteret_beam.errors import OptionError, RasteretBeamError
+from rasteret_beam.forecast.budget import Budget
 from rasteret_beam.options import SampleOptions
+from rasteret_beam.output.earlier import EarlierRun
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._outputs import NamedOutputs
 from rasteret_beam.transforms.fallback_ring import FallbackRing
@@ -18,6 +20,7 @@ from rasteret_beam.transforms.fetch_tiles import FetchTiles
 from rasteret_beam.transforms.plan_tiles import Planned, PlanTiles
 from rasteret_beam.transforms.plan_tiles_by_cell import PlanTilesByCell
 from rasteret_beam.transforms.read_collection import ReadCollection
+from rasteret_beam.transforms.read_dead_letters import ReadDeadLetters
 from rasteret_beam.transforms.sample_nearest import SampleNearest
 
 JOINS = ("auto", "broadcast", "partitioned")
@@ -64,6 +67,11 @@ class SamplePoints(NamedOutputs):
             ``partitioned`` reads them cell by cell, for collections of any size; ``auto``
             decides from the collection's listing and Parquet footers when the pipeline
             is built, and broadcasts what cannot be looked at from there.
+        replay: Dead letters of an earlier run with the same points and options, as
+            ``ReadDeadLetters`` reads them: only what they name runs again.
+        budget: What may be read at most, as ``FetchTiles`` has it.
+        earlier: What a killed run left in the output, as ``ReadEarlierRun`` finds it: it is
+            not read again, and its rows are for ``WriteSamples`` to add.
 
     Raises:
         OptionError: No such join.
@@ -75,6 +83,9 @@ class SamplePoints(NamedOutputs):
     data_source: str | None = None
     store: Store = dataclasses.field(default_factory=Store)
     join: str = "auto"
+    replay: str | None = None
+    budget: Budget = dataclasses.field(default_factory=Budget)
+    earlier: beam.PCollection[EarlierRun] | None = None
 
     def __post_init__(self) -> None:
         """Checks the join."""
@@ -84,23 +95,40 @@ class SamplePoints(NamedOutputs):
 
     def expand(self, points: beam.PCollection[PointBatch]) -> SamplePointsResult:
         """The diagram of the README."""
-        planned, unusable = self._plan(points)
-        fetched = planned | "FetchTiles" >> FetchTiles(store=self.store)
+        planned, unusable = self.plan(points)
+        fetched = planned | "FetchTiles" >> FetchTiles(
+            store=self.store.guarded(self.collection),
+            budget=self.budget,
+            earlier=self.earlier,
+        )
         nearest = fetched.tiles | "SampleNearest" >> SampleNearest(options=self.options)
         sampled = nearest | "FallbackRing" >> FallbackRing(options=self.options)
         return SamplePointsResult(sampled, fetched.dead_letters, unusable)
 
-    def _plan(
+    def plan(
         self, points: beam.PCollection[PointBatch],
     ) -> tuple[beam.PCollection[Planned], beam.PCollection[DeadLetter]]:
-        """Joins points and records; gives what is planned, and unusable records."""
+        """Joins points and records, and reads no pixel: for ``SummarizePlan``.
+
+        Returns:
+            What ``PlanTiles`` gives, and dead letters of records that cannot be used.
+        """
         query = CollectionQuery(
             self.collection, self.options.bands, self.filters, self.data_source, self.store,
         )
+        only = None
+        if self.replay is not None:
+            only = points.pipeline | "ReadDeadLetters" >> ReadDeadLetters(
+                folder=self.replay, bands=self.options.bands, store=self.store,
+            )
         if self._joins_by_cell(query):
-            return points | "PlanTiles" >> PlanTilesByCell(query=query, options=self.options)
+            return points | "PlanTiles" >> PlanTilesByCell(
+                query=query, options=self.options, only=only,
+            )
         records, unusable = points.pipeline | "ReadCollection" >> ReadCollection(query=query)
-        planned = points | "PlanTiles" >> PlanTiles(records=records, options=self.options)
+        planned = points | "PlanTiles" >> PlanTiles(
+            records=records, options=self.options, only=only,
+        )
         return planned, unusable
 
     def _joins_by_cell(self, query: CollectionQuery) -> bool:

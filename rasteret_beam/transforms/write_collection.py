@@ -12,8 +12,8 @@ from apache_beam.pvalue import AsIter, AsSingleton
 from rasteret_beam.indexing.layout import Layout, Shard, Sketch
 from rasteret_beam.indexing.parts import collection_schema, write_part
 from rasteret_beam.indexing.rows import IndexedItem
+from rasteret_beam.transforms._folders import make_folder, put_in_place, remove, writing
 from rasteret_beam.transforms._metrics import Counters
-from rasteret_beam.transforms._write_files import make_folder, remove_stale
 
 _Written = tuple[str, str]
 """Hidden name and final name of a file."""
@@ -114,11 +114,12 @@ class _WriteShardFn(beam.DoFn):
         folder = FileSystems.join(self._folder, shard.folder) if shard.folder else self._folder
         final = FileSystems.join(folder, f"part-{shard.number}.parquet")
         hidden = FileSystems.join(folder, f".part-{self._hidden}-{uuid.uuid4().hex}")
-        make_folder(final)
         schema = collection_schema(layout, self._told)
-        with FileSystems.create(hidden, compression_type="uncompressed") as file:
-            name = schema.metadata.get(b"name", b"").decode()
-            written, dropped = write_part(file, group[1], schema, name)
+        name = schema.metadata.get(b"name", b"").decode()
+        with writing(self._folder):
+            make_folder(final)
+            with FileSystems.create(hidden, compression_type="uncompressed") as file:
+                written, dropped = write_part(file, group[1], schema, name)
         self._counters.add("records_written", written)
         self._counters.add("duplicates_dropped", dropped)
         yield 0, (hidden, final)
@@ -133,15 +134,11 @@ class _PublishFn(beam.DoFn):
     def process(self, group: tuple[int, Iterable[_Written]]) -> Iterator[str]:
         # A retried bundle reports only its last file of a shard.
         files = sorted({final: hidden for hidden, final in group[1]}.items())
-        for final, hidden in files:
-            # A retry of this step finds some of them renamed already.
-            if FileSystems.exists(hidden):
-                if FileSystems.exists(final):
-                    FileSystems.delete([final])
-                FileSystems.rename([hidden], [final])
         finals = [final for final, _ in files]
-        for levels in (("year=*", "month=*"), ()):
-            folder = FileSystems.join(self._folder, *levels)
-            remove_stale(FileSystems.join(folder, "part-*.parquet"), finals)
-            remove_stale(FileSystems.join(folder, f".part-{self._hidden}-*"), [])
+        with writing(self._folder):
+            put_in_place((hidden, final) for final, hidden in files)
+            for levels in (("year=*", "month=*"), ()):
+                folder = FileSystems.join(self._folder, *levels)
+                remove(FileSystems.join(folder, "part-*.parquet"), keep=finals)
+                remove(FileSystems.join(folder, f".part-{self._hidden}-*"))
         yield from finals

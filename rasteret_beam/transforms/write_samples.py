@@ -4,14 +4,30 @@ import dataclasses
 import functools
 import io
 import json
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.pvalue import AsSingleton
+from apache_beam.utils.windowed_value import WindowedValue
 
-from rasteret_beam import output
 from rasteret_beam.elements import DeadLetter, SampleBatch
-from rasteret_beam.output import SampleWriter
+from rasteret_beam.output import Layout
+from rasteret_beam.output.earlier import EarlierRun
+from rasteret_beam.output.formats import PLACED_FORMATS, check_format
+from rasteret_beam.output.part_writer import PartWriter
+from rasteret_beam.output.parts import Part
+from rasteret_beam.output.shard_files import ShardTask, plan_files
+from rasteret_beam.transforms._folders import make_folder, writing
 from rasteret_beam.transforms._metrics import Counters
-from rasteret_beam.transforms._write_files import WriteFiles
+from rasteret_beam.transforms._output_files import OutputFiles, Staged, parts_folder
+from rasteret_beam.transforms._write_files import WriteFiles, window_name
+
+_LEAST_SECONDS = 1.0
+_LOST_SHARE = 0.1
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -19,38 +35,72 @@ class WriteSamples(beam.PTransform):
     """Writes samples as Parquet, GeoParquet 1.1 or CSV.
 
     Files are named ``samples-00000-of-0000N``, with the window's span in windows other
-    than the global one; a name appears when its file is complete, and a rerun replaces
-    the files of the run before.
+    than the global one. Which rows are in which file, and in which order, depends on the
+    rows alone: a run that is repeated gives the same bytes. Rows lie along a curve through
+    space, some two million in a file.
 
-    Input: ``SampleBatch``. Output: names of the files. Windows: kept. Dead letters:
-    none. Counters: ``rows_written``.
+    Rows first go to part files in ``_run``, a folder in the output that readers of
+    Parquet pass over; when all are there they are sorted into files, these get their
+    names, and ``_run/manifest.json`` lists them. What an earlier run left is replaced in
+    that moment. A run that is killed leaves parts, from which ``ReadEarlierRun`` goes on.
+
+    Input: ``SampleBatch``. Output: names of the files. Windows: kept; each window and
+    pane has files of its own. Dead letters: none. Counters: ``rows_written``.
 
     Attributes:
         folder: Where to write.
         output_format: ``parquet``, ``geoparquet`` or ``csv``.
+        layout: ``long``: a row per (point, record, band); ``wide``: per (point, record),
+            a column per band; ``array``: per (point, record), all bands in one list.
+        bands: The bands in the order wanted, for ``wide`` and ``array``.
+        job: Digest of what is done; parts of a run of the same job can be gone on from.
+        earlier: What ``ReadEarlierRun`` found, where ``FetchTiles`` left it out.
 
     Raises:
-        OptionError: The format is not known.
+        OptionError: The format or layout is not known, or there are no bands.
     """
 
     folder: str
     output_format: str = "parquet"
+    layout: str = "long"
+    bands: tuple[str, ...] = ()
+    job: str = ""
+    earlier: beam.PCollection[EarlierRun] | None = None
 
     def __post_init__(self) -> None:
-        """Checks the format."""
-        output.suffix_of(self.output_format)
+        """Checks format and layout."""
+        check_format(self.output_format)
+        Layout(self.layout, tuple(self.bands)).check()
 
     def expand(self, samples: beam.PCollection[SampleBatch]) -> beam.PCollection[str]:
-        """Counts and writes."""
-        return (
-            samples
-            | "Count" >> beam.ParDo(_CountFn()).with_output_types(SampleBatch)
-            | "Files" >> WriteFiles(
-                folder=self.folder,
-                prefix="samples",
-                suffix=output.suffix_of(self.output_format),
-                make_writer=functools.partial(SampleWriter, output_format=self.output_format),
+        """Writes parts, gathers what is known of them, writes files, gives them their names."""
+        run = uuid.uuid4().hex
+        files = OutputFiles(
+            self.folder, self.output_format, Layout(self.layout, tuple(self.bands)), self.job, run,
+        )
+        parts = samples | "WriteParts" >> beam.ParDo(
+            _WritePartsFn(parts_folder(self.folder, self.job or run), run, self.output_format),
+        ).with_output_types(tuple[str, Any])
+        if not samples.windowing.is_default():
+            return (
+                parts
+                | "Gather" >> beam.GroupByKey()
+                | "Publish" >> beam.ParDo(_WindowFn(files)).with_output_types(str)
             )
+        earlier = [] if self.earlier is None else [AsSingleton(self.earlier)]
+        # A run that has nothing to write still replaces what an earlier run left.
+        nothing = samples.pipeline | "Nothing" >> beam.Create([("", None)])
+        return (
+            (parts, nothing)
+            | "WithNothing" >> beam.Flatten()
+            | "Gather" >> beam.GroupByKey()
+            | "CutFiles" >> beam.ParDo(_CutFn(files.layout.file_rows), *earlier)
+            .with_output_types(Any)
+            | "Spread" >> beam.Reshuffle()
+            | "WriteFiles" >> beam.ParDo(_WriteFileFn(files), *earlier)
+            .with_output_types(tuple[str, Any])
+            | "GatherFiles" >> beam.GroupByKey()
+            | "Publish" >> beam.ParDo(_PublishFn(files)).with_output_types(str)
         )
 
 
@@ -77,13 +127,110 @@ class WriteDeadLetters(beam.PTransform):
         )
 
 
-class _CountFn(beam.DoFn):
-    def __init__(self) -> None:
+class _WritePartsFn(beam.DoFn):
+    """Parts of some million rows, and sooner where a kill would lose a tenth of the work."""
+
+    def __init__(self, folder: str, run: str, output_format: str) -> None:
+        self._folder, self._run = folder, run
+        self._make_writer = functools.partial(
+            PartWriter, with_lonlat=output_format in PLACED_FORMATS,
+        )
+
+    def start_bundle(self) -> None:
+        self._open: dict[Any, tuple[PartWriter, Any]] = {}
+        self._started = self._written = time.monotonic()
+
+    def process(
+        self,
+        batch: SampleBatch,
+        window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
+        timestamp: Any = beam.DoFn.TimestampParam,  # noqa: ANN401 -- Beam's timestamp
+    ) -> Iterator[Any]:
+        if window not in self._open:
+            self._open[window] = self._make_writer(), timestamp
+        writer = self._open[window][0]
+        writer.add(batch)
+        now = time.monotonic()
+        lost = now - self._written
+        is_due = lost > max(_LEAST_SECONDS, _LOST_SHARE * (now - self._started))
+        if writer.is_full or (is_due and writer.n_rows):
+            yield self._write(window)
+            self._written = now
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for window in list(self._open):
+            yield self._write(window)
+
+    def _write(self, window: Any) -> Any:  # noqa: ANN401 -- any window
+        writer, timestamp = self._open.pop(window)
+        name = FileSystems.join(self._folder, f"{self._run}-{uuid.uuid4().hex}.part")
+        with writing(self._folder):
+            make_folder(name)
+            with FileSystems.create(name, compression_type="uncompressed") as file:
+                part = writer.write(file, name, self._run)
+        return WindowedValue(("", part), timestamp, (window,))
+
+
+class _CutFn(beam.DoFn):
+    def __init__(self, file_rows: int) -> None:
+        self._file_rows = file_rows
+
+    def process(
+        self, gathered: tuple[str, Iterable[Part | None]], earlier: EarlierRun | None = None,
+    ) -> Iterator[ShardTask | None]:
+        # In any order they come; a retry must cut the same files.
+        parts = sorted((part for part in gathered[1] if part), key=lambda part: part.name)
+        if parts or (earlier and earlier.parts):
+            yield from plan_files(parts, earlier, self._file_rows)
+        # The sign to publish, also where there are no files.
+        yield None
+
+
+class _WriteFileFn(beam.DoFn):
+    def __init__(self, files: OutputFiles) -> None:
+        self._files = files
         self._counters = Counters("rows_written")
 
-    def process(self, batch: SampleBatch) -> list[SampleBatch]:
-        self._counters.add("rows_written", batch.samples.num_rows)
-        return [batch]
+    def process(
+        self, task: ShardTask | None, earlier: EarlierRun | None = None,
+    ) -> Iterator[tuple[str, Staged | None]]:
+        staged = None
+        if task is not None:
+            staged = self._files.write(task, earlier)
+            self._counters.add("rows_written", staged.rows)
+        yield "", staged
+
+
+class _PublishFn(beam.DoFn):
+    def __init__(self, files: OutputFiles) -> None:
+        self._files = files
+
+    def process(self, gathered: tuple[str, Iterable[Staged | None]]) -> Iterator[str]:
+        # A retried bundle reports only its last file of a shard.
+        staged = {file.final: file for file in gathered[1] if file}
+        yield from self._files.publish(list(staged.values()))
+
+
+class _WindowFn(beam.DoFn):
+    """All of one window and pane in one place: windows are many, and small."""
+
+    def __init__(self, files: OutputFiles) -> None:
+        self._files = files
+        self._counters = Counters("rows_written")
+
+    def process(
+        self,
+        gathered: tuple[str, Iterable[Part]],
+        window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
+        pane: Any = beam.DoFn.PaneInfoParam,  # noqa: ANN401 -- Beam's pane
+    ) -> Iterator[str]:
+        parts = sorted(gathered[1], key=lambda part: part.name)
+        files = self._files.of_window(window_name(window, pane))
+        if parts:
+            tasks = plan_files(parts, None, files.layout.file_rows)
+            staged = [files.write(task, None) for task in tasks]
+            self._counters.add("rows_written", sum(file.rows for file in staged))
+            yield from files.publish(staged, [part.name for part in parts])
 
 
 class _JsonLinesWriter:

@@ -1,0 +1,201 @@
+"""Tables -> bytes of a Parquet, GeoParquet or CSV file."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from rasteret_beam import schema
+from rasteret_beam.errors import OptionError
+from rasteret_beam.grid import crs
+from rasteret_beam.output.arranging import GROUP_ROWS
+from rasteret_beam.output.parts import LAT, LON
+
+FORMATS = ("parquet", "geoparquet", "csv")
+
+PLACED_FORMATS = ("geoparquet",)
+"""Formats whose rows have a place on Earth."""
+
+SUFFIXES = (".parquet", ".csv")
+"""Endings of the files of all formats."""
+
+LEAST_GROUP_ROWS, MOST_GROUP_ROWS = GROUP_ROWS // 2, GROUP_ROWS * 3 // 2
+"""Row groups are within these, but for a file's last."""
+
+_GEOMETRY, _GEOMETRY_BBOX = "geometry", "geometry_bbox"
+_COMPRESSION_LEVEL = 3
+_DELTAS = {"point_index": "DELTA_BINARY_PACKED"}
+_LITTLE_ENDIAN, _POINT = 1, 1
+_WKB_POINT = np.dtype([("order", "u1"), ("kind", "<u4"), ("x", "<f8"), ("y", "<f8")])
+
+
+def check_format(output_format: str) -> None:
+    """Refuses what is no format.
+
+    Raises:
+        OptionError: The format is not known.
+    """
+    if output_format not in FORMATS:
+        msg = f"output_format must be one of {list(FORMATS)}, got {output_format!r}"
+        raise OptionError(msg)
+
+
+def suffix_of(output_format: str) -> str:
+    """Gives the ending of a format's files."""
+    return ".csv" if output_format == "csv" else ".parquet"
+
+
+class TableWriter:
+    """Writes tables of one schema to one open file, row group by row group.
+
+    Attributes:
+        n_rows: Rows written so far.
+        bounds: (xmin, ymin, xmax, ymax) of all points that are going to be written, in
+            degrees; None where none has a place on Earth. To be set before the first table.
+    """
+
+    def __init__(self, file: BinaryIO, output_format: str) -> None:
+        """Starts a file; the schema is that of the first table.
+
+        Args:
+            file: Open for writing bytes; the caller closes it.
+            output_format: One of ``FORMATS``.
+        """
+        self._file, self._format = file, output_format
+        self._held: list[pa.Table] = []
+        self._writer: Any = None
+        self.bounds: tuple[float, float, float, float] | None = None
+        self.n_rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Takes a table; rows reach the file when a row group is full.
+
+        Raises:
+            OptionError: A column of the user's has the name of the geometry's.
+        """
+        if self._format == "geoparquet":
+            table = _with_geometry(table)
+        table = schema.plain(table)
+        if self._format == "csv":
+            table = _printable(table)
+        if self._writer is None:
+            self._writer = self._open(table.schema)
+        self._held.append(table)
+        n_held = sum(one.num_rows for one in self._held)
+        if len(self._held) == 1 and LEAST_GROUP_ROWS <= n_held <= MOST_GROUP_ROWS:
+            self._flush(n_held)
+        while n_held >= MOST_GROUP_ROWS:
+            # What is left is a group of its own, if nothing follows.
+            self._flush(GROUP_ROWS)
+            n_held -= GROUP_ROWS
+
+    def close(self) -> None:
+        """Writes what is left, and the file's end; there was one table at least."""
+        n_held = sum(one.num_rows for one in self._held)
+        if n_held or not self.n_rows:
+            self._flush(n_held)
+        self._writer.close()
+
+    def _flush(self, n_rows: int) -> None:
+        held = self._held[0] if len(self._held) == 1 else pa.concat_tables(self._held)
+        rest = held.slice(n_rows)
+        self._held = [rest] if rest.num_rows else []
+        self._writer.write_table(held.slice(0, n_rows))
+        self.n_rows += n_rows
+
+    def _open(self, found: pa.Schema) -> Any:  # noqa: ANN401 -- two kinds of writer
+        if self._format == "csv":
+            return pacsv.CSVWriter(self._file, found)
+        if self._format == "geoparquet":
+            found = found.with_metadata({"geo": _geo_metadata(self.bounds)})
+        return pq.ParquetWriter(
+            self._file, found, compression="zstd", compression_level=_COMPRESSION_LEVEL,
+            use_dictionary=_repetitive(found),
+            column_encoding=_DELTAS,
+        )  # fmt: skip
+
+
+def _with_geometry(table: pa.Table) -> pa.Table:
+    """Turns longitude and latitude into WKB points, with their bbox.
+
+    A point has no geometry where its coordinates are each raster's own, or of another
+    celestial body: CRS84 has no place for it.
+    """
+    _check_free(table, (_GEOMETRY, _GEOMETRY_BBOX), "GeoParquet")
+    lon, lat = (table[name].to_numpy() for name in (LON, LAT))
+    present = ~np.isnan(lon)
+    sides = [pa.array(side) for side in (lon, lat, lon, lat)]
+    bbox = pa.StructArray.from_arrays(
+        sides, [field.name for field in schema.BBOX], mask=pa.array(~present),
+    )
+    table = table.drop_columns([LON, LAT])
+    table = table.append_column(_GEOMETRY, _wkb_points(lon, lat, present))
+    return table.append_column(_GEOMETRY_BBOX, bbox)
+
+
+def _check_free(table: pa.Table, names: tuple[str, ...], owner: str) -> None:
+    # To BigQuery names are the same in upper and lower case.
+    taken = [name for name in table.schema.names if name.lower() in names]
+    if taken:
+        msg = f"Columns {taken} have the names of {owner}'s; rename them in the input"
+        raise OptionError(msg)
+
+
+def _wkb_points(lon: np.ndarray, lat: np.ndarray, present: np.ndarray) -> pa.Array:
+    """Points as WKB (OGC 06-103r4, 8.2): 21 bytes each, null where not present."""
+    n_points = int(present.sum())
+    wkb = np.empty(n_points, _WKB_POINT)
+    wkb["order"], wkb["kind"] = _LITTLE_ENDIAN, _POINT
+    wkb["x"], wkb["y"] = lon[present], lat[present]
+    ends = np.cumsum(np.where(present, _WKB_POINT.itemsize, 0), dtype=np.int64)
+    offsets = np.concatenate([[0], ends]).astype(np.int32)
+    mask = pa.array(present).buffers()[1]
+    return pa.Array.from_buffers(
+        pa.binary(), len(present), [mask, pa.py_buffer(offsets), pa.py_buffer(wkb.tobytes())],
+    )
+
+
+def _repetitive(found: pa.Schema) -> list[str]:
+    """Columns worth a dictionary: to look for repetitions in coordinates is half the work."""
+    unique = (*schema.POINT_COLUMNS, _GEOMETRY)
+    return [
+        field.name for field in found
+        if field.name not in unique and not pa.types.is_nested(field.type)
+    ]  # fmt: skip
+
+
+def _geo_metadata(bounds: tuple[float, float, float, float] | None) -> str:
+    """GeoParquet 1.1 file metadata."""
+    sides = [field.name for field in schema.BBOX]
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": ["Point"],
+        "crs": crs.to_projjson("OGC:CRS84"),
+        "covering": {"bbox": {side: [_GEOMETRY_BBOX, side] for side in sides}},
+    }
+    if bounds is not None:
+        column["bbox"] = list(bounds)
+    geo = {"version": "1.1.0", "primary_column": _GEOMETRY, "columns": {_GEOMETRY: column}}
+    return json.dumps(geo)
+
+
+def _printable(table: pa.Table) -> pa.Table:
+    """The table as CSV can hold it: lists and structs as JSON, bytes as hexadecimal."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            texts = [None if v is None else json.dumps(v) for v in table[field.name].to_pylist()]
+        elif pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            texts = [None if v is None else v.hex() for v in table[field.name].to_pylist()]
+        elif pa.types.is_dictionary(field.type):
+            table = table.set_column(at, field.name, pc.cast(table[field.name], pa.string()))
+            continue
+        else:
+            continue
+        table = table.set_column(at, field.name, pa.array(texts, pa.string()))
+    return table

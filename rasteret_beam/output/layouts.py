@@ -1,0 +1,202 @@
+"""What a row of the output is: a sample, or a point and record with all its bands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from rasteret_beam.errors import OptionError
+from rasteret_beam.output.arranging import GROUP_ROWS, Rows, chunks, column, long_rows, with_labels
+from rasteret_beam.output.parts import PLACE, UNIT
+from rasteret_beam.output.shards import FILE_ROWS
+from rasteret_beam.schema import STATUS_CODES, STATUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LAYOUTS = ("long", "wide", "array")
+
+_VALUES, _STATUS, _BAND_STATUSES = "values", "status", "band_statuses"
+_NEIGHBOURHOOD = "neighbourhood_values"
+_OF_A_BAND = ("band", "value", _STATUS, _NEIGHBOURHOOD)
+_OF_A_RECORD = (
+    "point_index", "point_x", "point_y", "point_crs", "record_id", "datetime", "collection",
+    "raster_crs",
+)  # fmt: skip
+_MOST_BANDS_A_FILE = 4
+
+
+class Layout(NamedTuple):
+    """What a row of the output is.
+
+    Attributes:
+        name: ``long`` has one row per (point, record, band). ``wide`` has one per (point,
+            record), with a float64 column named after each band; ``array`` likewise, with
+            ``values``, a fixed-size list of float64 in the order of ``bands``. In both,
+            ``status`` is the most serious of the bands' (in the order of
+            ``schema.Status``), and ``band_statuses`` has theirs where they differ.
+        bands: The bands, in the order of their columns; not needed for ``long``.
+    """
+
+    name: str = "long"
+    bands: tuple[str, ...] = ()
+
+    @property
+    def file_rows(self) -> int:
+        """How many samples a file has at most, about."""
+        return FILE_ROWS * min(max(len(self.bands), 1), _MOST_BANDS_A_FILE)
+
+    def check(self) -> None:
+        """Refuses what is no layout.
+
+        Raises:
+            OptionError: No such layout, or no bands where they are needed.
+        """
+        if self.name not in LAYOUTS:
+            msg = f"layout must be one of {list(LAYOUTS)}, got {self.name!r}"
+            raise OptionError(msg)
+        if self.name != "long" and not self.bands:
+            msg = f"layout {self.name!r} needs the bands, in the order of their columns"
+            raise OptionError(msg)
+
+    def tables(self, rows: Rows) -> Iterator[pa.Table]:
+        """Gives the rows of a file in their order, some ten thousand at a time.
+
+        Args:
+            rows: The samples, in no order.
+
+        Yields:
+            Tables of one schema, at least one.
+
+        Raises:
+            OptionError: A column of the user's has the name of one of the layout's, or
+                there are samples of another band.
+        """
+        if self.name == "long":
+            yield from long_rows(rows)
+            return
+        self._check_names(rows)
+        pivot = _Pivot(rows, self.bands)
+        for chunk in chunks(rows, GROUP_ROWS * len(self.bands)):
+            yield self._table(rows, *pivot.place(chunk))
+
+    def _check_names(self, rows: Rows) -> None:
+        added = self.bands if self.name == "wide" else (_VALUES,)
+        added = (*added, *map(_around, self.bands), _BAND_STATUSES)
+        taken = [name for name in rows.schema.names if name in added and name not in _OF_A_BAND]
+        if taken:
+            msg = f"Columns {taken} have names that layout {self.name!r} gives; rename them"
+            raise OptionError(msg)
+        other = {label.band for label in rows.labels} - {None, *self.bands}
+        if other:
+            msg = f"There are samples of {sorted(map(str, other))}, but bands is {self.bands}"
+            raise OptionError(msg)
+
+    def _table(self, rows: Rows, source: np.ndarray, first: np.ndarray) -> pa.Table:
+        common = with_labels(rows, first)
+        added = self._values(rows, source)
+        if _STATUS in rows.schema.names:
+            added |= _statuses(rows, source, first)
+        names = [name for name in common.schema.names if name not in _OF_A_BAND]
+        columns = {name: common[name] for name in names if name in _OF_A_RECORD} | added
+        return pa.table(columns | {n: common[n] for n in names if n not in _OF_A_RECORD})
+
+    def _values(self, rows: Rows, source: np.ndarray) -> dict[str, pa.Array]:
+        has_windows = _NEIGHBOURHOOD in rows.schema.names
+        if self.name == "array":
+            flat, n_bands = source.reshape(-1), len(self.bands)
+            values = _take(rows, "value", flat)
+            found = {_VALUES: pa.FixedSizeListArray.from_arrays(values, n_bands)}
+            if has_windows:
+                around = _take(rows, _NEIGHBOURHOOD, flat)
+                found[_NEIGHBOURHOOD] = pa.FixedSizeListArray.from_arrays(around, n_bands)
+            return found
+        found = {b: _take(rows, "value", source[:, at]) for at, b in enumerate(self.bands)}
+        if has_windows:
+            for at, band in enumerate(self.bands):
+                found[_around(band)] = _take(rows, _NEIGHBOURHOOD, source[:, at])
+        return found
+
+
+class _Pivot:
+    """Finds which samples share a row."""
+
+    def __init__(self, rows: Rows, bands: tuple[str, ...]) -> None:
+        records: dict[object, int] = {}
+        # Labels are in order: the bands of a record follow each other.
+        of_label = [records.setdefault(lb._replace(band=None), len(records)) for lb in rows.labels]
+        numbers: dict[str | None, int] = {band: number for number, band in enumerate(bands)}
+        unit = column(rows, UNIT)
+        self._record = np.array(of_label or [0], np.int32)[unit]
+        self._band = np.array([numbers.get(lb.band, -1) for lb in rows.labels] or [0])[unit]
+        self._place, self._index = column(rows, PLACE), column(rows, "point_index")
+        self._n_bands = len(bands)
+
+    def place(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Finds the rows of a chunk.
+
+        Returns:
+            int64, shape (n_rows, n_bands): the sample of each band, -1 where there is
+            none; and int64, shape (n_rows,): a sample of each row.
+        """
+        keys = [self._index[chunk], self._place[chunk], self._record[chunk]]
+        order = np.lexsort((self._band[chunk], *keys))
+        keys = [key[order] for key in (self._band[chunk], *keys)]
+        # Points that share an index have a row each.
+        nth = _nth_of_its_kind(keys)
+        if nth.any():
+            again = np.lexsort((keys[0], nth, *keys[1:]))
+            order, nth, keys = order[again], nth[again], [key[again] for key in keys]
+        new = _changes([nth, *keys[1:]])
+        band, row = keys[0], np.cumsum(new) - 1
+        source = np.full((int(new.sum()), self._n_bands), -1, np.int64)
+        has_band = band >= 0
+        source[row[has_band], band[has_band]] = chunk[order[has_band]]
+        return source, chunk[order[new]]
+
+
+def _nth_of_its_kind(keys: list[np.ndarray]) -> np.ndarray:
+    """For sorted rows, how many equal ones are before each."""
+    new = _changes(keys)
+    start = np.flatnonzero(new)
+    return np.arange(len(new)) - start[np.cumsum(new) - 1]
+
+
+def _changes(keys: list[np.ndarray]) -> np.ndarray:
+    """Where any key differs from that of the row before."""
+    new = np.zeros(len(keys[0]), bool)
+    new[:1] = True
+    for key in keys:
+        new[1:] |= key[1:] != key[:-1]
+    return new
+
+
+def _take(rows: Rows, name: str, source: np.ndarray) -> pa.Array:
+    """Values of samples, null where ``source`` is -1."""
+    taken = rows.table[name].take(pa.array(source, mask=source < 0))
+    return taken.combine_chunks() if taken.num_chunks != 1 else taken.chunk(0)
+
+
+def _around(band: str) -> str:
+    return f"{band}_{_NEIGHBOURHOOD}"
+
+
+def _statuses(rows: Rows, source: np.ndarray, first: np.ndarray) -> dict[str, pa.Array]:
+    status = rows.table[_STATUS].combine_chunks()
+    known = np.array([STATUS_CODES[name] for name in status.dictionary.to_pylist()] or [0], np.int8)
+    code = known[status.indices.to_numpy()]
+    none = np.int8(-1)
+    of_band = np.where(source >= 0, code[source], none)
+    worst = of_band.max(axis=1, initial=none)
+    worst = np.where(worst == none, code[first], worst)
+    # A row without any band has the status of its point.
+    apart = (of_band != worst[:, np.newaxis]).any(axis=1) & (of_band != none).any(axis=1)
+    flat = of_band[apart].reshape(-1)
+    names = pa.array([*STATUSES], pa.string())
+    listed = names.take(pa.array(flat.astype(np.int32), mask=flat == none))
+    n_bands = source.shape[1]
+    offsets = np.concatenate([[0], np.cumsum(np.where(apart, n_bands, 0))]).astype(np.int32)
+    lists = pa.ListArray.from_arrays(pa.array(offsets), listed, mask=pa.array(~apart))
+    return {_STATUS: names.take(pa.array(worst.astype(np.int32))), _BAND_STATUSES: lists}

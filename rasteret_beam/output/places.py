@@ -1,0 +1,64 @@
+"""Where a row's point is, as one number that orders rows in space."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rasteret_beam.grid import crs
+from rasteret_beam.grid.hilbert import hilbert_indexes
+
+PLACE_BITS = 32
+"""Places on the Earth are below 2**32: cells of some 600 m along a Hilbert curve."""
+
+CELL_SHIFT = 12
+"""A cell is 2**12 places: some 40 km on the Earth."""
+
+_ORDER = PLACE_BITS // 2
+_POINTS_SHIFT = 5
+_ELSEWHERE_MASK = (1 << 28) - 1
+
+
+class Placed(NamedTuple):
+    """Where points are.
+
+    Attributes:
+        place: int64, shape (n_points,): near places have near numbers.
+        lon: float64, shape (n_points,), degrees in OGC:CRS84; NaN for points without a
+            place on Earth.
+        lat: float64, shape (n_points,), likewise.
+    """
+
+    place: np.ndarray
+    lon: np.ndarray
+    lat: np.ndarray
+
+
+def locate(
+    source: str | None, x: np.ndarray, y: np.ndarray, point_index: np.ndarray,
+) -> Placed:
+    """Finds where points are; those without a place on Earth go by their index.
+
+    Args:
+        source: CRS of the coordinates; None where they are each raster's own.
+        x: float64, shape (n_points,).
+        y: float64, shape (n_points,).
+        point_index: int64, shape (n_points,).
+    """
+    lon, lat = _lonlat(source, x, y)
+    there = ~np.isnan(lon)
+    if there.all():
+        return Placed(hilbert_indexes(lon, lat, _ORDER), lon, lat)
+    place = (point_index >> _POINTS_SHIFT & _ELSEWHERE_MASK) + (1 << PLACE_BITS)
+    place[there] = hilbert_indexes(lon[there], lat[there], _ORDER)
+    return Placed(place, lon, lat)
+
+
+def _lonlat(source: str | None, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    nowhere = np.full(len(x), np.nan)
+    if source is None or crs.lonlat_of(source) != crs.LONLAT:
+        return nowhere, nowhere
+    lon, lat = crs.transform(source, crs.LONLAT, x, y)
+    there = np.isfinite(lon) & np.isfinite(lat)
+    return np.where(there, lon, np.nan), np.where(there, lat, np.nan)

@@ -1,0 +1,134 @@
+"""Parts -> the file of a shard."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from rasteret_beam.output.arranging import bounds, gather
+from rasteret_beam.output.parts import Blob, read_blobs
+from rasteret_beam.output.shards import Shard, cut_shards
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rasteret_beam.elements import TileBlockKey
+    from rasteret_beam.output.earlier import EarlierRun
+    from rasteret_beam.output.formats import TableWriter
+    from rasteret_beam.output.layouts import Layout
+    from rasteret_beam.output.parts import Part
+    from rasteret_beam.output.units import Unit
+    from rasteret_beam.row_sums import RowLabel
+
+
+_FILE_BYTES = 512 * 1024 * 1024
+"""Memory that the rows of a file may take, about."""
+
+_ROW_BYTES, _PIXEL_BYTES = 64, 8
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Where some rows of a shard are.
+
+    Attributes:
+        part: Name of the part.
+        blobs: The runs of rows to read of it.
+        earlier: The run that left it, only of whose done blocks rows count; "" for
+            this run.
+    """
+
+    part: str
+    blobs: tuple[Blob, ...]
+    earlier: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class ShardTask:
+    """One file to write.
+
+    Attributes:
+        shard: Which rows.
+        sources: Where they are.
+        schema: The ``schema.sample_schema`` of all rows of the output, as IPC.
+    """
+
+    shard: Shard
+    sources: tuple[Source, ...]
+    schema: bytes
+
+
+def plan_files(
+    parts: Sequence[Part], earlier: EarlierRun | None, file_rows: int,
+) -> Iterator[ShardTask]:
+    """Cuts the output into files.
+
+    Args:
+        parts: The parts of this run; at least one of both runs.
+        earlier: What counts of an earlier run.
+        file_rows: How many rows a file has at most, about.
+    """
+    found: list[tuple[Part, frozenset[TileBlockKey] | None]] = [(part, None) for part in parts]
+    if earlier is not None:
+        found += [(part, earlier.done[part.run]) for part in earlier.parts]
+    schemas = {schema for part, _ in found for schema in part.schemas}
+    unified = pa.unify_schemas(
+        [pa.ipc.read_schema(pa.py_buffer(schema)) for schema in sorted(schemas)],
+        promote_options="permissive",
+    )
+    cells = (part.rows_by_cell(done) for part, done in found)
+    width = _ROW_BYTES + _PIXEL_BYTES * max(part.longest for part, _ in found)
+    for shard in cut_shards(cells, min(file_rows, _FILE_BYTES // width)):
+        sources = [
+            Source(part.name, shard.needs(part), "" if done is None else part.run)
+            for part, done in found
+        ]
+        sources = [source for source in sources if source.blobs]
+        if not sources:
+            # No rows at all: some part tells which columns there are.
+            part, done = found[0]
+            sources = [Source(part.name, part.blobs[:1], "" if done is None else part.run)]
+        yield ShardTask(shard, tuple(sources), unified.serialize().to_pybytes())
+
+
+def write_file(
+    task: ShardTask,
+    earlier: EarlierRun | None,
+    open_part: Callable[[str], BinaryIO],
+    layout: Layout,
+    output: TableWriter,
+) -> None:
+    """Writes the file of a shard.
+
+    Args:
+        task: The file.
+        earlier: What counts of earlier runs.
+        open_part: Opens a part for reading.
+        layout: What a row is.
+        output: Takes the rows, in their order.
+    """
+    batches: list[tuple[pa.RecordBatch, list[RowLabel]]] = []
+    for source in task.sources:
+        done = earlier.done[source.earlier] if earlier and source.earlier else None
+        with open_part(source.part) as file:
+            for rows, units in read_blobs(file, source.blobs):
+                allowed = _allowed(units, done)
+                mine = task.shard.pick(rows, allowed)
+                if len(mine) or not batches:
+                    picked = rows if len(mine) == rows.num_rows else rows.take(pa.array(mine))
+                    batches.append((picked, [unit.label for unit in units]))
+    schema = pa.ipc.read_schema(pa.py_buffer(task.schema))
+    gathered = gather(batches, schema)
+    output.bounds = bounds(gathered)
+    for table in layout.tables(gathered):
+        output.write(table)
+
+
+def _allowed(units: Sequence[Unit], done: frozenset[TileBlockKey] | None) -> np.ndarray:
+    """bool, by unit: whether its rows count."""
+    if done is None:
+        return np.ones(max(len(units), 1), bool)
+    return np.array([unit.block in done for unit in units] or [False], bool)

@@ -1,0 +1,99 @@
+"""Which rows share a file: neighbouring cells, up to some two million rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from rasteret_beam import row_sums
+from rasteret_beam.output.parts import PLACE, UNIT
+from rasteret_beam.output.places import CELL_SHIFT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pyarrow as pa
+
+    from rasteret_beam.output.parts import Blob, Part
+
+FILE_ROWS = 2_000_000
+"""A file has about this many rows at most."""
+
+
+class Shard(NamedTuple):
+    """The rows of one file.
+
+    Attributes:
+        number: Of the file, from 0.
+        n_shards: How many files there are.
+        first_cell: The least cell it has rows of.
+        last_cell: The greatest.
+        turn: Which of the points of a crowded cell it has.
+        n_turns: Among how many files the points of the cell are dealt out; 1 for all
+            points of several cells.
+    """
+
+    number: int
+    n_shards: int
+    first_cell: int
+    last_cell: int
+    turn: int
+    n_turns: int
+
+    def needs(self, part: Part) -> tuple[Blob, ...]:
+        """Gives the runs of rows of a part that may have some of the shard's."""
+        first, stop = self.first_cell << CELL_SHIFT, (self.last_cell + 1) << CELL_SHIFT
+        return tuple(
+            blob for blob in part.blobs if blob.first_place < stop and blob.last_place >= first
+        )
+
+    def pick(self, rows: pa.RecordBatch, allowed: np.ndarray) -> np.ndarray:
+        """Finds the shard's rows.
+
+        Args:
+            rows: Rows of a part.
+            allowed: bool, by unit: whether its rows count.
+
+        Returns:
+            int64, their indexes, ascending.
+        """
+        cell = rows.column(PLACE).to_numpy() >> CELL_SHIFT
+        mine = allowed[rows.column(UNIT).to_numpy()]
+        mine &= (cell >= self.first_cell) & (cell <= self.last_cell)
+        if self.n_turns > 1:
+            hashes = row_sums.point_hashes(rows.column("point_index").to_numpy())
+            mine &= hashes % np.uint64(self.n_turns) == self.turn
+        return np.flatnonzero(mine)
+
+
+def cut_shards(cells: Iterable[dict[int, int]], file_rows: int = FILE_ROWS) -> list[Shard]:
+    """Cuts the Earth into files, by the number of rows alone.
+
+    Args:
+        cells: For each part, the number of rows in each cell.
+        file_rows: How many rows a file has at most, about.
+
+    Returns:
+        The files, in the order of their places; one where there are no rows.
+    """
+    total: dict[int, int] = {}
+    for part in cells:
+        for cell, count in part.items():
+            total[cell] = total.get(cell, 0) + count
+    spans: list[tuple[int, int, int]] = []
+    filled = file_rows
+    for cell in sorted(total):
+        n_files = -(-total[cell] // file_rows)
+        if n_files > 1 or filled + total[cell] > file_rows:
+            spans.append((cell, cell, n_files))
+            filled = file_rows if n_files > 1 else total[cell]
+        else:
+            spans[-1] = (spans[-1][0], cell, 1)
+            filled += total[cell]
+    turns = [
+        (first, last, turn, n_files)
+        for first, last, n_files in spans or [(0, -1, 1)]
+        for turn in range(n_files)
+    ]
+    return [Shard(number, len(turns), *turn) for number, turn in enumerate(turns)]

@@ -1,0 +1,146 @@
+"""Where the files of an output are: staged, then final, then listed."""
+
+import dataclasses
+import threading
+import uuid
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from apache_beam.io.filesystems import FileSystems
+
+from rasteret_beam.output import Layout
+from rasteret_beam.output.earlier import EarlierRun
+from rasteret_beam.output.formats import SUFFIXES, TableWriter, suffix_of
+from rasteret_beam.output.manifest import MANIFEST, RUN_FOLDER, WrittenFile, make_manifest
+from rasteret_beam.output.shard_files import ShardTask, write_file
+from rasteret_beam.transforms._folders import (
+    make_folder,
+    put_in_place,
+    remove,
+    remove_folders,
+    writing,
+)
+
+_PREFIX = "samples"
+_WRITERS = threading.Semaphore(2)
+"""Files that a process writes at once: each is held in memory, and runners have many threads."""
+
+
+class Staged(NamedTuple):
+    """A file that is complete, and waits for the others.
+
+    Attributes:
+        name: Where it is.
+        final: Its name in the output's folder.
+        rows: Number of its rows.
+        bytes: Its size.
+    """
+
+    name: str
+    final: str
+    rows: int
+    bytes: int
+
+
+def parts_folder(folder: str, job: str) -> str:
+    """Gives the folder for the parts of a job."""
+    return FileSystems.join(folder, RUN_FOLDER, f"parts-{job}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OutputFiles:
+    """The files of one run, window and pane.
+
+    Attributes:
+        folder: The output.
+        output_format: One of ``output.FORMATS``.
+        layout: What a row is.
+        job: Digest of the job, or "".
+        run: Name of this run.
+        window: What names say of the window; "" for the only one.
+    """
+
+    folder: str
+    output_format: str
+    layout: Layout
+    job: str
+    run: str
+    window: str = ""
+
+    def of_window(self, window: str) -> "OutputFiles":
+        """Gives the files of a window."""
+        return dataclasses.replace(self, window=window)
+
+    def write(self, task: ShardTask, earlier: EarlierRun | None) -> Staged:
+        """Writes one file whole, under a name that is not final.
+
+        Raises:
+            OutputError: It cannot be written, or a part is gone.
+        """
+        shard, suffix = task.shard, suffix_of(self.output_format)
+        final = f"{_PREFIX}{self.window}-{shard.number:05d}-of-{shard.n_shards:05d}{suffix}"
+        name = FileSystems.join(self._staged, f"{final}-{uuid.uuid4().hex}")
+        with _WRITERS, writing(self.folder):
+            make_folder(name)
+            with FileSystems.create(name, compression_type="uncompressed") as file:
+                output = TableWriter(file, self.output_format)
+                write_file(task, earlier, _open, self.layout, output)
+                output.close()
+            (found,) = FileSystems.match([name])
+        return Staged(name, final, output.n_rows, found.metadata_list[0].size_in_bytes)
+
+    def publish(self, staged: Sequence[Staged], parts: Sequence[str] = ()) -> list[str]:
+        """Gives files their names, and takes away what is not of this output.
+
+        The manifest goes first and comes last: an output that has one is whole.
+
+        Args:
+            staged: The files.
+            parts: Parts to take away; none where all of the output's are to go, and what
+                killed runs left besides.
+
+        Returns:
+            The final names.
+
+        Raises:
+            OutputError: A file cannot be renamed or removed.
+        """
+        manifest = FileSystems.join(self.folder, RUN_FOLDER, self._manifest_name)
+        finals = {file.name: FileSystems.join(self.folder, file.final) for file in staged}
+        listed = make_manifest(
+            self.job, self.output_format, self.layout.name,
+            [WrittenFile(file.final, file.rows, file.bytes) for file in staged],
+        )  # fmt: skip
+        with writing(self.folder):
+            remove(manifest)
+            put_in_place(finals.items())
+            for suffix in SUFFIXES:
+                every = f"{_PREFIX}{self.window}-?????-of-?????{suffix}"
+                remove(FileSystems.join(self.folder, every), keep=finals.values())
+            make_folder(manifest)
+            hidden = f"{manifest}-{uuid.uuid4().hex}"
+            with FileSystems.create(hidden, compression_type="uncompressed") as file:
+                file.write(listed.to_json().encode())
+            put_in_place([(hidden, manifest)])
+            self._clean(parts)
+        return sorted(finals.values())
+
+    def _clean(self, parts: Sequence[str]) -> None:
+        if parts:
+            FileSystems.delete([name for name in parts if FileSystems.exists(name)])
+            return
+        for name in ("parts-*", "staged-*"):
+            remove_folders(FileSystems.join(self.folder, RUN_FOLDER, name))
+
+    @property
+    def _staged(self) -> str:
+        return FileSystems.join(self.folder, RUN_FOLDER, f"staged-{self.run}")
+
+    @property
+    def _manifest_name(self) -> str:
+        stem, dot, ending = MANIFEST.rpartition(".")
+        return f"{stem}{self.window}{dot}{ending}"
+
+
+def _open(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- Beam's own file
+    return FileSystems.open(name, compression_type="uncompressed")

@@ -1,0 +1,276 @@
+"""A run that is killed, and the one that goes on from there: the bytes of a clean run."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fakes import RangeServer
+from scenes import Scene, file_item, grid_points, index_table, ramp, write_scene
+
+from rasteret_beam.storage import Store
+
+N_SCENES, SIDE = 60, 64
+PIPELINE = pathlib.Path(__file__).resolve().parents[2] / "pipelines" / "sample_points.py"
+DEADLINE_SECONDS = 120
+
+
+class GatedServer(RangeServer):
+    """Answers for a file only while the gate lets it."""
+
+    def __init__(self):
+        super().__init__({})
+        self.gate = threading.Semaphore(1_000_000)
+        self.asking = 0
+        self._counting = threading.Lock()
+
+    def note(self, method, target, wanted):
+        with self._counting:
+            gate = self.gate
+            self.asking += 1
+        gate.acquire()
+        if gate is not self.gate:
+            # Whoever asked was killed since.
+            return "", 404
+        return super().note(method, target, wanted)
+
+    def shut(self, n_pass):
+        """Lets some pass and no more, and counts anew; who still waits goes away."""
+        with self._counting:
+            before, self.gate = self.gate, threading.Semaphore(n_pass)
+            self.requests.clear()
+            self.asking = 0
+        before.release(1_000_000)
+
+    def open(self):
+        """Lets everybody pass, and counts anew."""
+        self.shut(1_000_000)
+
+    def files_asked_for(self):
+        return {path for path, _ in self.requests}
+
+
+@pytest.fixture(scope="module")
+def server():
+    gated = GatedServer()
+    thread = threading.Thread(target=gated.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield gated
+    gated.gate.release(1_000_000)
+    gated.shutdown()
+    gated.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def job(server, tmp_path_factory):
+    """Flags of a job over some scenes side by side, one file and block each."""
+    folder = tmp_path_factory.mktemp("resume")
+    items, xy = [], {"x": [], "y": []}
+    for number in range(N_SCENES):
+        pixels = ramp(SIDE, SIDE) + number
+        pixels[:, np.arange(SIDE) % 5 == 0] = 0
+        scene = Scene(
+            name=f"s{number}", pixels=pixels, nodata="0",
+            origin=(500000.0 + SIDE * 10.0 * number, 4600000.0),
+        )  # fmt: skip
+        name = f"s{number}.tif"
+        server.files[name] = pathlib.Path(write_scene(folder, scene)).read_bytes()
+        items.append(file_item(scene.name, server.uri(name)))
+        for axis, values in grid_points(scene, [(r, c) for r in (3, 40) for c in (5, 63)]).items():
+            xy[axis] += values
+    pq.write_table(index_table(items, store=Store(allow_http=True)), folder / "collection.parquet")
+    xy["plot"] = [f"plot {number}" for number in range(len(xy["x"]))]
+    pq.write_table(pa.table(xy), folder / "points.parquet")
+    return folder, [
+        "--collection", folder / "collection.parquet", "--points", folder / "points.parquet",
+        "--points_crs", "EPSG:32631", "--bands", "B1", "--allow_http",
+    ]  # fmt: skip
+
+
+def _start(flags, *more):
+    command = [sys.executable, PIPELINE, *flags, *more]
+    return subprocess.Popen(  # noqa: S603 -- this interpreter and our own script
+        [str(word) for word in command], stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )
+
+
+@pytest.fixture
+def run(sample, capsys):
+    """Runs the job in this process; gives the exit code and what was said."""
+    def finish(flags, *more):
+        return sample(*flags, *more), capsys.readouterr().err
+
+    return finish
+
+
+def _kill_half_way(server, flags, output, *more):
+    """Kills a run when the first part of its output is there; how many files it asked for."""
+    server.shut(0)
+    process = _start(flags, "--output", output, *more)
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not list(output.glob("_run/parts-*/*.part")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        # One at a time, and never the last of them.
+        if sum(server.requests.values()) < server.asking and server.asking < 2 * N_SCENES - 8:
+            server.gate.release()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=DEADLINE_SECONDS)
+    asked = server.files_asked_for()
+    server.open()
+    return asked
+
+
+def _bytes_of(output):
+    found = {path.name: path.read_bytes() for path in output.glob("samples-*")}
+    return found | {"manifest": (output / "_run" / "manifest.json").read_bytes()}
+
+
+@pytest.mark.parametrize("more", [
+    (), ("--layout", "wide", "--output_format", "geoparquet"),
+], ids=["long", "wide"])  # fmt: skip
+def test_a_killed_run_is_gone_on_from(server, job, run, tmp_path, more):
+    _, flags = job
+    output = tmp_path / "resumed"
+    asked = _kill_half_way(server, flags, output, *more)
+    assert len(asked) < N_SCENES
+    assert list(output.glob("samples-*")) == []
+    code, text = run(flags, "--output", output, "--mode", "resume", *more)
+    assert code == 0, text
+    again = server.files_asked_for()
+    assert again < {f"s{number}.tif" for number in range(N_SCENES)}
+    assert set(server.requests.values()) == {1}
+    code, text = run(flags, "--output", tmp_path / "clean", *more)
+    assert code == 0, text
+    assert _bytes_of(output) == _bytes_of(tmp_path / "clean")
+    assert sorted(path.name for path in (output / "_run").iterdir()) == [
+        "manifest.json", "summary.json",
+    ]  # fmt: skip
+
+
+def test_a_fallback_across_blocks_is_gone_on_from(server, job, run, tmp_path):
+    _, flags = job
+    more = ("--max_distance_pixels", "2")
+    output = tmp_path / "resumed"
+    # Rows wait for their neighbours' pixels: nothing is in the output yet.
+    server.shut(N_SCENES // 2)
+    process = _start(flags, "--output", output, *more)
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while sum(server.requests.values()) < N_SCENES // 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=DEADLINE_SECONDS)
+    server.open()
+    assert run(flags, "--output", output, "--mode", "resume", *more)[0] == 0
+    assert run(flags, "--output", tmp_path / "clean", *more)[0] == 0
+    assert _bytes_of(output) == _bytes_of(tmp_path / "clean")
+
+
+def test_a_complete_output_is_left_as_it_is(server, job, run, tmp_path):
+    _, flags = job
+    flags = [*flags, "--output", tmp_path / "samples"]
+    assert run(flags)[0] == 0
+    before = _bytes_of(tmp_path / "samples")
+    server.requests.clear()
+    code, text = run(flags, "--mode", "resume")
+    assert code == 0
+    assert "is complete" in text
+    assert server.files_asked_for() == set()
+    assert _bytes_of(tmp_path / "samples") == before
+
+
+def test_parts_of_another_job_are_not_taken_up(server, job, run, tmp_path):
+    _, flags = job
+    output = tmp_path / "samples"
+    _kill_half_way(server, flags, output)
+    code, text = run(flags, "--output", output, "--mode", "resume", "--unmatched", "omit")
+    assert code == 0, text
+    assert len(server.files_asked_for()) == N_SCENES
+    assert "status" not in pq.read_schema(next(output.glob("samples-*"))).names
+    assert list((output / "_run").glob("parts-*")) == []
+
+
+def test_a_run_anew_takes_away_what_a_killed_run_left(server, job, run, tmp_path):
+    _, flags = job
+    output = tmp_path / "samples"
+    _kill_half_way(server, flags, output)
+    assert run(flags, "--output", output)[0] == 0
+    assert len(server.files_asked_for()) == N_SCENES
+    assert run(flags, "--output", tmp_path / "clean")[0] == 0
+    assert _bytes_of(output) == _bytes_of(tmp_path / "clean")
+    assert list((output / "_run").glob("parts-*")) == []
+
+
+def test_tiles_that_failed_before_the_kill_are_tried_again(server, job, run, tmp_path):
+    folder, flags = job
+    output, letters = tmp_path / "samples", tmp_path / "letters"
+    whole = dict(server.files)
+    # Some files are gone while the first run lasts.
+    for number in range(0, N_SCENES, 2):
+        del server.files[f"s{number}.tif"]
+    _kill_half_way(server, flags, output, "--dead_letters", letters, "--error_threshold", "1")
+    server.files.update(whole)
+    code, text = run(flags, "--output", output, "--mode", "resume", "--dead_letters", letters)
+    assert code == 0, text
+    assert run(flags, "--output", tmp_path / "clean")[0] == 0
+    assert _bytes_of(output) == _bytes_of(tmp_path / "clean")
+    summary = json.loads((output / "_run" / "summary.json").read_text())
+    assert summary["counters"].get("tiles_failed", 0) == 0
+    assert folder.exists()
+
+
+def test_an_unknown_mode_is_refused(job, run, tmp_path):
+    _, flags = job
+    code, text = run(flags, "--output", tmp_path / "samples", "--mode", "again")
+    assert code == 2
+    assert "replace, resume" in text
+
+
+def _workers_of(process):
+    """Process ids of a run's SDK workers."""
+    found, waiting = [], [process.pid]
+    while waiting:
+        pid = waiting.pop()
+        for children in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+            waiting += [int(child) for child in children.read_text().split()]
+        command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"sdk_worker_main" in command and b"/sh\0" not in command[:16]:
+            found.append(pid)
+    return found
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/task").exists(), reason="looks into /proc")
+def test_a_worker_that_is_killed_in_a_bundle_leaves_nothing_half_done(server, job, run, tmp_path):
+    _, flags = job
+    output = tmp_path / "samples"
+    server.shut(N_SCENES // 2)
+    process = _start(
+        flags, "--output", output,
+        "--direct_running_mode", "multi_processing", "--direct_num_workers", "2",
+    )  # fmt: skip
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while sum(server.requests.values()) < N_SCENES // 2:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(_workers_of(process)[0], signal.SIGKILL)
+    server.open()
+    process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode != 0
+    assert list(output.glob("samples-*")) == []
+    assert not (output / "_run" / "manifest.json").exists()
+    code, text = run(flags, "--output", output, "--mode", "resume")
+    assert code == 0, text
+    assert run(flags, "--output", tmp_path / "clean")[0] == 0
+    assert _bytes_of(output) == _bytes_of(tmp_path / "clean")

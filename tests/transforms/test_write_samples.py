@@ -1,0 +1,211 @@
+"""Output files through Beam: whole or not there, rerun, windows, and what goes wrong."""
+
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.transforms.trigger import AccumulationMode, AfterCount, Repeatedly
+from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
+from sample_rows import batch, record
+
+from rasteret_beam import WriteDeadLetters, WriteSamples
+from rasteret_beam.elements import DeadLetter, SampleBatch
+from rasteret_beam.errors import OptionError, OutputError
+from rasteret_beam.output.manifest import job_of
+
+
+def _batches(n_rows=10, n_records=3):
+    random = np.random.default_rng(n_rows)
+    lon, lat = random.uniform(0, 9, n_rows), random.uniform(0, 9, n_rows)
+    return [batch(lon, lat, of=record(number)) for number in range(n_records)]
+
+
+def _write(folder, batches, **how):
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        _ = (
+            pipeline
+            | beam.Create(batches).with_output_types(SampleBatch)
+            | WriteSamples(folder=str(folder), **how)
+        )
+
+
+def _names(folder):
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("_"))
+
+
+def _manifest(folder):
+    return json.loads((folder / "_run" / "manifest.json").read_text())
+
+
+def test_the_folder_can_be_read_as_one_table(tmp_path):
+    _write(tmp_path, _batches())
+    assert pq.read_table(tmp_path).num_rows == 30
+    assert _names(tmp_path) == ["samples-00000-of-00001.parquet"]
+
+
+def test_the_manifest_lists_the_files_and_their_rows(tmp_path):
+    _write(tmp_path, _batches(), job="of this test", output_format="csv")
+    (path,) = tmp_path.glob("*.csv")
+    found = _manifest(tmp_path)
+    assert found["files"] == [{"name": path.name, "rows": 30, "bytes": path.stat().st_size}]
+    assert (found["rows"], found["format"], found["layout"]) == (30, "csv", "long")
+    assert job_of((tmp_path / "_run" / "manifest.json").read_text()) == "of this test"
+
+
+def test_nothing_else_is_left_behind(tmp_path):
+    _write(tmp_path, _batches())
+    assert [path.name for path in (tmp_path / "_run").iterdir()] == ["manifest.json"]
+
+
+def test_a_rerun_gives_the_same_bytes_in_any_order_of_batches(tmp_path):
+    _write(tmp_path / "a", _batches())
+    _write(tmp_path / "b", _batches()[::-1])
+    for name in ("samples-00000-of-00001.parquet", "_run/manifest.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_another_run_takes_the_place_of_the_one_before(tmp_path):
+    _write(tmp_path, _batches(), output_format="csv")
+    (tmp_path / "samples-00003-of-00009.parquet").write_bytes(b"of a run with more files")
+    (tmp_path / "notes.txt").write_text("not ours")
+    _write(tmp_path, _batches(5))
+    assert _names(tmp_path) == ["notes.txt", "samples-00000-of-00001.parquet"]
+    assert _manifest(tmp_path)["rows"] == 15
+
+
+def test_no_rows_at_all_still_have_columns(tmp_path):
+    _write(tmp_path, [batch([], [])])
+    table = pq.read_table(tmp_path)
+    assert table.num_rows == 0
+    assert "record_id" in table.column_names
+
+
+def test_no_batch_at_all_takes_earlier_files_away(tmp_path):
+    _write(tmp_path, _batches())
+    _write(tmp_path, [])
+    assert _names(tmp_path) == []
+    assert _manifest(tmp_path)["files"] == []
+
+
+def test_each_window_has_files_of_its_own(tmp_path):
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        _ = (
+            pipeline
+            | beam.Create([TimestampedValue(one, 60 * at) for at, one in enumerate(_batches())])
+            .with_output_types(SampleBatch)
+            | beam.WindowInto(FixedWindows(120))
+            | WriteSamples(folder=str(tmp_path))
+        )
+    names = _names(tmp_path)
+    assert [name.count("1970-01-01T00.0") for name in names] == [2, 2]
+    assert sorted(pq.read_table(tmp_path / name).num_rows for name in names) == [10, 20]
+    manifests = sorted(path.name for path in (tmp_path / "_run").glob("manifest-*.json"))
+    assert len(manifests) == 2
+    assert list((tmp_path / "_run").glob("parts-*/*")) == []
+
+
+def test_panes_of_the_global_window_do_not_take_each_others_parts(tmp_path):
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        _ = (
+            pipeline
+            | beam.Create(_batches()).with_output_types(SampleBatch)
+            | beam.WindowInto(
+                GlobalWindows(), trigger=Repeatedly(AfterCount(1)),
+                accumulation_mode=AccumulationMode.DISCARDING,
+            )
+            | WriteSamples(folder=str(tmp_path))
+        )
+    assert sum(pq.read_table(tmp_path / name).num_rows for name in _names(tmp_path)) == 30
+    assert list((tmp_path / "_run").glob("parts-*/*")) == []
+
+
+def test_a_wide_layout_goes_through(tmp_path):
+    bands = [batch([1.0], [2.0], of=record(), band=band, value=[7.0]) for band in ("B1", "B2")]
+    _write(tmp_path, bands, layout="wide", bands=("B1", "B2"))
+    (row,) = pq.read_table(tmp_path).to_pylist()
+    assert (row["B1"], row["B2"], row["status"]) == (7.0, 7.0, "OK")
+
+
+def test_what_cannot_be_laid_out_is_refused_when_built():
+    with pytest.raises(OptionError, match="needs the bands"):
+        WriteSamples(folder="x", layout="wide")
+    with pytest.raises(OptionError, match="output_format"):
+        WriteSamples(folder="x", output_format="xlsx")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match=r"samples.*cannot be written: .*[Pp]ermission"):
+        _write(tmp_path / "samples", _batches())
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"file/samples.*: the output cannot be written"):
+        _write(tmp_path / "file" / "samples", _batches())
+
+
+def test_dead_letters_that_cannot_be_written_are_an_error_too(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"), beam.Pipeline("FnApiRunner") as p:
+        _ = (
+            p
+            | beam.Create([DeadLetter("{}", "why", "", "Stage", "CODE")])
+            | WriteDeadLetters(folder=str(tmp_path / "file" / "letters"))
+        )
+
+
+def _write_on_a_full_disk(folder):
+    """No file may grow beyond some kilobytes: to a program that is a disk that is full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        _write(folder, _batches(20_000))
+    except OutputError as error:
+        print(error)
+        return 0
+    return 1
+
+
+def test_a_full_disk_leaves_no_file_and_what_was_there_before(tmp_path):
+    _write(tmp_path, _batches(5))
+    before = (tmp_path / "samples-00000-of-00001.parquet").read_bytes()
+    code = (
+        "import pathlib, sys; sys.path[:0] = sys.argv[2:];"
+        "import test_write_samples as t;"
+        "sys.exit(t._write_on_a_full_disk(pathlib.Path(sys.argv[1])))"
+    )
+    here = pathlib.Path(__file__).parent
+    done = subprocess.run(  # noqa: S603 -- this interpreter, on this file
+        [sys.executable, "-c", code, str(tmp_path), str(here), str(here.parent)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "the output cannot be written" in done.stdout
+    assert "File too large" in done.stdout
+    assert _names(tmp_path) == ["samples-00000-of-00001.parquet"]
+    assert (tmp_path / "samples-00000-of-00001.parquet").read_bytes() == before
+    _write(tmp_path, _batches(5))
+    assert [path.name for path in (tmp_path / "_run").iterdir()] == ["manifest.json"]
+    assert _manifest(tmp_path)["rows"] == 15
+
+
+def test_user_columns_keep_one_type_over_all_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("rasteret_beam.output.layouts.FILE_ROWS", 5)
+    rows = [
+        batch([10.0 * n], [0.0], of=record(), index=[n], columns=pa.record_batch({
+            "note": pa.array(["text"]) if n == 3 else pa.nulls(1),
+        })) for n in range(9)
+    ]  # fmt: skip
+    _write(tmp_path, rows)
+    schemas = [pq.read_schema(path) for path in tmp_path.glob("*.parquet")]
+    assert len(schemas) == 2
+    assert {schema.field("note").type for schema in schemas} == {pa.string()}
