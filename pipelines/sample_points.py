@@ -5,6 +5,7 @@ Like ``python pipelines/sample_points.py --collection DIR --points FILE_OR_GLOB
 """
 
 import argparse
+import dataclasses
 import functools
 import sys
 from collections.abc import Sequence
@@ -13,32 +14,45 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from rasteret_beam import (
+    Budget,
     Filters,
     OptionError,
     PointColumns,
+    ReadEarlierRun,
     ReadPoints,
     SampleOptions,
     SamplePoints,
     Store,
+    SummarizePlan,
     WriteDeadLetters,
+    WritePlan,
     WriteSamples,
+    __version__,
 )
+from rasteret_beam.forecast import prices
 from rasteret_beam.options import MATCHES, NEIGHBOURHOODS, UNMATCHED
-from rasteret_beam.output import FORMATS
-from rasteret_beam.reporting import SAMPLE_SHARES, sample_summary
-from rasteret_beam.runners import flags, launch
+from rasteret_beam.output import FORMATS, LAYOUTS
+from rasteret_beam.output.earlier import EarlierRun
+from rasteret_beam.reporting import SAMPLE_IDENTITIES, SAMPLE_SHARES, sample_summary
+from rasteret_beam.runners import flags, launch, resuming, store_flags
+from rasteret_beam.storage import redact
+from rasteret_beam.storage.answers import FRESHNESS
 from rasteret_beam.transforms.sample_points import JOINS
+from rasteret_beam.transforms.summarize_plan import plan_told
 
 
 class SamplePointsOptions(PipelineOptions):
     """Samples a Collection at points: files in, files out."""
+
+    REQUIRED = ("collection", "points", "bands", "output")
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         add = functools.partial(launch.add_flag, parser)
         add("--collection", help="Collection: a Parquet folder or file (local, gs://, s3://)")
         add("--points", help="Points: Parquet, GeoParquet, CSV or GeoJSON; a file or a pattern")
-        add("--bands", help="Bands to sample, separated by commas, like B04,B08")
+        add("--bands", help="Bands to sample, and ranges of them, separated by commas, semicolons "
+            "or spaces: B04,B08 or A00:A63")
         add("--output", help="Folder for the samples")
         add("--points_crs", help="CRS of the coordinates, like EPSG:4326; 'none' where they are "
             "each raster's own; needed unless the file's metadata has it")
@@ -55,15 +69,29 @@ class SamplePointsOptions(PipelineOptions):
         add("--cloud_cover_lt", type=float, help="Records with eo:cloud_cover below this")
         add("--where", help="Records that meet a condition, like \"platform == 'S2A'\"")
         add("--output_format", default="parquet", help=f"Format: {' | '.join(FORMATS)}")
+        add("--layout", default="long", help=f"Rows: {' | '.join(LAYOUTS)} (a row per sample; per "
+            "point and record, with a column per band; the same with all bands in a list)")
+        add("--mode", default="replace", help=f"An --output that is there: "
+            f"{' | '.join(resuming.MODES)} (go on where a killed run of the same job ended)")
         add("--unmatched", default="emit",
             help=f"Points without a sample: {' | '.join(UNMATCHED)} (a row with a status)")
         add("--error_threshold", type=float, default=0.01,
             help="Tolerated share of failed tiles, records or points, 0 to 1")
         add("--dead_letters", help="Folder for what could not be read, as JSON lines")
+        add("--replay", help="Dead letters of an earlier run, as --dead_letters left them: runs "
+            "just those again, with the other flags of that run and an --output of its own")
+        add("--plan_only", **flags.SWITCH, help="Read no pixel: tell what a run would read and "
+            "cost, and write it to _run/plan.json and _run/plan.html of --output")
+        add("--max_tiles", help="Read nothing where more tiles than this are planned")
+        add("--max_bytes", help="Read nothing where more bytes are planned, like 20GB or 1.5GiB")
+        add("--max_requests", help="Read nothing where more requests than this are planned")
+        add("--prices", help="Price table for the plan's estimate, as JSON (default: packaged)")
         add("--join", default="auto", help=f"How points meet records: {' | '.join(JOINS)} "
             "(auto: by the collection's size)")
         add("--data_source", help="Whose band names to know, like sentinel-2-l2a")
-        add("--allow_http", action="store_true", help="Permit plain http:// addresses")
+        add("--freshness", default="etag", help="What of a file must be as the index says: "
+            f"{' | '.join(FRESHNESS)} (size for mirrors that change ETags)")
+        store_flags.declare(add)
 
 
 def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
@@ -72,11 +100,17 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
     Raises:
         OptionError: A flag is missing, or has a value that cannot work.
     """
-    for name in ("collection", "points", "bands", "output"):
-        if not getattr(options, name):
-            msg = f"--{name} is required"
-            raise OptionError(msg)
-    store = Store(allow_http=options.allow_http)
+    launch.check_given(options, options.REQUIRED)
+    if options.replay and options.replay == options.dead_letters:
+        msg = f"--dead_letters {options.dead_letters} would write over what --replay reads"
+        raise OptionError(msg)
+    if options.replay and options.layout != "long":
+        msg = (
+            f"--replay with --layout {options.layout}: its rows would hold some of a record's "
+            "bands, and must not replace whole ones; give --layout long"
+        )
+        raise OptionError(msg)
+    store = store_flags.store_of(options, options.freshness)
     columns = PointColumns(
         crs=options.points_crs,
         x_column=options.x_column,
@@ -86,10 +120,47 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
     read = pipeline | "ReadPoints" >> ReadPoints(
         pattern=options.points, columns=columns, store=store,
     )
-    sampled = read.points | "SamplePoints" >> SamplePoints(
+    job = _job(options, store)
+    name, earlier = _resumed(pipeline, options, job, columns)
+    if options.plan_only:
+        planned, _ = job.plan(read.points)
+        summary = planned | "SummarizePlan" >> SummarizePlan(earlier=earlier)
+        _ = summary | "WritePlan" >> WritePlan(
+            folder=options.output, job=_told(options), budget=job.budget,
+            price_table=prices.load(options.prices, store),
+        )  # fmt: skip
+        return
+    sampled = read.points | "SamplePoints" >> dataclasses.replace(job, earlier=earlier)
+    _ = sampled.samples | "WriteSamples" >> WriteSamples(
+        folder=options.output, output_format=options.output_format, layout=options.layout,
+        bands=job.options.bands, job=name, earlier=earlier,
+    )  # fmt: skip
+    if options.dead_letters:
+        letters = (read.dead_letters, sampled.dead_letters, sampled.unusable_records)
+        together = letters | "DeadLetters" >> beam.Flatten()
+        _ = together | "WriteDeadLetters" >> WriteDeadLetters(folder=options.dead_letters)
+
+
+def _resumed(
+    pipeline: beam.Pipeline, options: SamplePointsOptions, job: SamplePoints, columns: PointColumns,
+) -> tuple[str, beam.PCollection[EarlierRun] | None]:
+    """Gives the job's name; and what an earlier run left of it, where that is to be used."""
+    choices = (
+        job.options, job.filters, job.data_source, columns, options.output_format, options.layout,
+        options.replay, __version__,
+    )  # fmt: skip
+    name = resuming.name_of(options.mode, job.store, (job.collection, options.points), choices)
+    if options.mode != "resume":
+        return name, None
+    resuming.check_open(options.output, name)
+    return name, pipeline | "ReadEarlierRun" >> ReadEarlierRun(folder=options.output, job=name)
+
+
+def _job(options: SamplePointsOptions, store: Store) -> SamplePoints:
+    return SamplePoints(
         collection=options.collection,
         options=SampleOptions(
-            bands=flags.listed(options.bands),
+            bands=flags.band_names("--bands", options.bands),
             match=options.match,
             max_distance_pixels=options.max_distance_pixels,
             return_neighbourhood=options.return_neighbourhood,
@@ -104,14 +175,24 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
         data_source=options.data_source,
         store=store,
         join=options.join,
+        replay=options.replay,
+        budget=Budget(
+            max_tiles=flags.limit("--max_tiles", options.max_tiles, flags.number),
+            max_bytes=flags.limit("--max_bytes", options.max_bytes, flags.byte_count),
+            max_requests=flags.limit("--max_requests", options.max_requests, flags.number),
+        ),
     )
-    _ = sampled.samples | "WriteSamples" >> WriteSamples(
-        folder=options.output, output_format=options.output_format,
-    )
-    if options.dead_letters:
-        letters = (read.dead_letters, sampled.dead_letters, sampled.unusable_records)
-        together = letters | "DeadLetters" >> beam.Flatten()
-        _ = together | "WriteDeadLetters" >> WriteDeadLetters(folder=options.dead_letters)
+
+
+def _told(options: SamplePointsOptions) -> dict[str, object]:
+    """What a plan says that it is of."""
+    return {
+        "collection": redact(options.collection),
+        "points": redact(options.points or options.points_query),
+        "bands": flags.band_names("--bands", options.bands),
+        "match": options.match,
+        "max_distance_pixels": options.max_distance_pixels,
+    }
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -127,7 +208,13 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(options: SamplePointsOptions) -> launch.Report:
-    return launch.Report(sample_summary, SAMPLE_SHARES, options.error_threshold)
+    if options.plan_only:
+        told = functools.partial(plan_told, options.output)
+        return launch.Report(told, (), options.error_threshold, name="sample_points")
+    return launch.Report(
+        sample_summary, SAMPLE_SHARES, options.error_threshold, name="sample_points",
+        identities=SAMPLE_IDENTITIES,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

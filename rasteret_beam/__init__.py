@@ -22,12 +22,15 @@ from rasteret_beam.elements import (
 )
 from rasteret_beam.errors import (
     BandNotFoundError,
+    BudgetError,
     CollectionError,
     CrsError,
     OptionError,
     PointsError,
     RasteretBeamError,
+    ReplayError,
 )
+from rasteret_beam.forecast.budget import Budget
 from rasteret_beam.indexing.files import FileSource
 from rasteret_beam.indexing.items import AssetRef, Item
 from rasteret_beam.indexing.stac import StacReading
@@ -36,7 +39,7 @@ from rasteret_beam.indexing.stac_files import StacFiles
 from rasteret_beam.indexing.tables import RecordTable
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.points import PointColumns
-from rasteret_beam.storage import Store
+from rasteret_beam.storage import RetryPolicy, Store
 from rasteret_beam.transforms.build_collection import BuildCollection
 from rasteret_beam.transforms.export_collection import ExportCollection
 from rasteret_beam.transforms.fallback_ring import FallbackRing
@@ -46,10 +49,13 @@ from rasteret_beam.transforms.list_items import ListItems
 from rasteret_beam.transforms.plan_tiles import PlanTiles
 from rasteret_beam.transforms.plan_tiles_by_cell import PlanTilesByCell
 from rasteret_beam.transforms.read_collection import ReadCollection
+from rasteret_beam.transforms.read_dead_letters import ReadDeadLetters
+from rasteret_beam.transforms.read_earlier_run import ReadEarlierRun
 from rasteret_beam.transforms.read_points import ReadPoints
 from rasteret_beam.transforms.rows import BatchPoints, ToRows
 from rasteret_beam.transforms.sample_nearest import SampleNearest
 from rasteret_beam.transforms.sample_points import SamplePoints
+from rasteret_beam.transforms.summarize_plan import SummarizePlan, WritePlan
 from rasteret_beam.transforms.write_collection import WriteCollection
 from rasteret_beam.transforms.write_samples import WriteDeadLetters, WriteSamples
 
@@ -59,6 +65,8 @@ __all__ = [
     "AssetRef",
     "BandNotFoundError",
     "BatchPoints",
+    "Budget",
+    "BudgetError",
     "BuildCollection",
     "Collection",
     "CollectionError",
@@ -81,9 +89,13 @@ __all__ = [
     "PointsError",
     "RasteretBeamError",
     "ReadCollection",
+    "ReadDeadLetters",
+    "ReadEarlierRun",
     "ReadPoints",
     "Record",
     "RecordTable",
+    "ReplayError",
+    "RetryPolicy",
     "SampleBatch",
     "SampleNearest",
     "SampleOptions",
@@ -92,11 +104,13 @@ __all__ = [
     "StacReading",
     "StacSearch",
     "Store",
+    "SummarizePlan",
     "TileBatch",
     "TileBlockKey",
     "TilePoints",
     "ToRows",
     "WriteCollection",
     "WriteDeadLetters",
+    "WritePlan",
     "WriteSamples",
 ]

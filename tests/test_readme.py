@@ -80,7 +80,9 @@ def test_the_search_example_builds_a_collection(folder):
     )  # fmt: skip
     with serving_stac([item]) as server:
         block = BLOCKS[3].replace("https://earth-search.aws.element84.com/v1", server.url)
-        block = block.replace('mode="update"', 'mode="update", store=Store(allow_http=True)')
+        # The search of this test finds a file of this machine.
+        store = 'Store(allow_http=True, allow_schemes=("http", "file"))'
+        block = block.replace('mode="update"', f'mode="update", store={store}')
         exec(compile(block, "README", "exec"), {"Store": Store})  # noqa: S102
     table = ds.dataset("s2", partitioning="hive").to_table()
     assert table["id"].to_pylist() == ["item1"]

@@ -61,7 +61,7 @@ def test_every_point_has_a_row_and_a_status_by_default(place, sample):
 @pytest.mark.parametrize("output_format", ["parquet", "geoparquet", "csv"])
 def test_every_format_holds_the_same_values(place, sample, output_format):
     assert sample(*_flags(place, output_format=output_format, unmatched="omit")) == 0
-    (path,) = (place / "samples").iterdir()
+    (path,) = (place / "samples").glob("samples-*")
     table = pacsv.read_csv(path) if output_format == "csv" else pq.read_table(path)
     assert sorted(table["value"].to_pylist()) == [102.0, 2030.0, 4747.0, 10102.0, 12030.0, 14747.0]
     assert (b"geo" in (table.schema.metadata or {})) == (output_format == "geoparquet")
@@ -74,7 +74,7 @@ def test_a_rerun_replaces_what_the_run_before_left(place, sample):
     stale.write_bytes(b"of an earlier run with more shards")
     assert sample(*_flags(place)) == 0
     names = sorted(path.name for path in (place / "samples").iterdir())
-    assert names == ["samples-00000-of-00001.parquet"]
+    assert names == ["_run", "samples-00000-of-00001.parquet"]
 
 
 @pytest.mark.usefixtures("collection")
