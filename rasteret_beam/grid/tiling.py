@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
     from rasteret_beam.elements import Grid
 
-_BLOCK_PIXELS = 2048
+_BLOCK_PIXELS = 2048 * 2048
+_BLOCK_COLS = 4096
 _MAX_BLOCK_TILES = 8
 
 
@@ -26,13 +27,17 @@ class BlockShape(NamedTuple):
 
 
 def block_shape(grid: Grid) -> BlockShape:
-    """Gives the block of a grid: about 2048 pixels square, at most 8 x 8 tiles.
+    """Gives the block of a grid: some 4 million pixels, at most 8 x 8 tiles, rather wide.
+
+    Tiles of a row are stored one after the other, so that a wide block is read with fewer
+    requests than a square one.
 
     Large enough that sparse points share a key and neighbouring tiles a request;
     small enough that one image gives work to many workers.
     """
-    rows = min(max(_BLOCK_PIXELS // grid.tile_height, 1), _MAX_BLOCK_TILES)
-    cols = min(max(_BLOCK_PIXELS // grid.tile_width, 1), _MAX_BLOCK_TILES)
+    n_tiles = max(_BLOCK_PIXELS // (grid.tile_height * grid.tile_width), 1)
+    cols = min(max(_BLOCK_COLS // grid.tile_width, 1), _MAX_BLOCK_TILES, n_tiles)
+    rows = min(max(n_tiles // cols, 1), _MAX_BLOCK_TILES)
     return BlockShape(rows, cols)
 
 
