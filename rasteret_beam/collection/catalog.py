@@ -32,6 +32,7 @@ class Dataset:
         requester_pays: Whether the reader's account pays for requests.
         region: Region of the bucket, or None.
         requires_auth: Whether reading needs an account or a signature.
+        signer: Name of the signer that gives one (``storage.signing.SIGNERS``), or None.
         spatial_coverage: ``global`` or a region's name.
         temporal_range: First and last date; the last may be ``present``.
         license: SPDX id, or ``proprietary``.
@@ -54,6 +55,7 @@ class Dataset:
     requester_pays: bool = False
     region: str | None = None
     requires_auth: bool = False
+    signer: str | None = None
     spatial_coverage: str = ""
     temporal_range: tuple[str, str] | None = None
     license: str = ""

@@ -63,17 +63,25 @@ class Access:
         """What an answer may lead to: it is content, whoever named the first address."""
         return self if self.named_by == "remote" else dataclasses.replace(self, named_by="remote")
 
-    def check(self, uri: str) -> None:
+    def check(self, uri: str, told: str | None = None) -> None:
         """Refuses what may not be read.
+
+        Args:
+            uri: The address.
+            told: What to call it in the error, where it must not be told itself.
 
         Raises:
             FetchError: Content names it.
             OptionError: The operator does, and it cannot be read by anyone.
         """
-        refusal = _refusal(self, uri) if self.named_by is None else _content_refusal(self, uri)
+        refusal = self.refusal(uri)
         if refusal is not None:
-            msg = f"{redact(uri)}: {refusal}"
+            msg = f"{redact(told or uri)}: {refusal}"
             raise OptionError(msg) if self.named_by is None else FetchError(msg)
+
+    def refusal(self, uri: str) -> str | None:
+        """Gives why an address may not be read, or None; tells nothing of its query."""
+        return _refusal(self, uri) if self.named_by is None else _content_refusal(self, uri)
 
     def checks_peer(self, host: str) -> bool:
         """Tells whether it matters which machine answers for a host."""

@@ -8,6 +8,8 @@ import re
 import urllib.parse
 from typing import TYPE_CHECKING
 
+from rasteret_beam.errors import OptionError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,6 +29,34 @@ def local_path(uri: str) -> pathlib.Path | None:
     if uri[:7].lower() == "file://":
         return pathlib.Path(urllib.parse.unquote(urllib.parse.urlsplit(uri).path))
     return None if "://" in uri else pathlib.Path(uri)
+
+
+def check_rewrites(rewrites: Sequence[tuple[str, str]]) -> None:
+    """Refuses prefixes that no address has.
+
+    Raises:
+        OptionError: One is not of a remote address, or leads to nothing.
+    """
+    for old, new in rewrites:
+        if "://" not in old or not new:
+            msg = (
+                f"url_rewrite has {redact(old)!r} -> {redact(new)!r}, expected prefixes of "
+                "addresses, like https://a.org/ -> s3://a/"
+            )
+            raise OptionError(msg)
+
+
+def rewritten(uri: str, rewrites: Sequence[tuple[str, str]]) -> str:
+    """Gives an address as it is to be read: the longest prefix that fits is replaced.
+
+    >>> rewritten("https://a.org/x.tif", [("https://a.org/", "s3://a/")])
+    's3://a/x.tif'
+    """
+    fitting = [pair for pair in rewrites if uri.startswith(pair[0])]
+    if not fitting:
+        return uri
+    old, new = max(fitting, key=lambda pair: len(pair[0]))
+    return new + uri[len(old) :]
 
 
 def has_wildcard(pattern: str) -> bool:

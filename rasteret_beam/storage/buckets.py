@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import functools
-import os
 import re
 import urllib.parse
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import obstore
 from obstore.exceptions import (
@@ -17,10 +14,10 @@ from obstore.exceptions import (
     PermissionDeniedError,
     UnauthenticatedError,
 )
-from obstore.store import GCSStore, S3Store
 
 from rasteret_beam.elements import FileInfo
 from rasteret_beam.errors import FetchError
+from rasteret_beam.storage.accounts import Client, open_client
 from rasteret_beam.storage.answers import UNKNOWN_SIZE, Answer, BeyondEndError
 from rasteret_beam.storage.pacing import TemporaryError
 
@@ -28,16 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from obstore import ObjectMeta
-    from obstore.store import ClientConfig, RetryConfig
 
-_CONNECT_SECONDS = 5.0
-_ONE_ATTEMPT: RetryConfig = {"max_retries": 0}
-_S3_SIGNED_BY = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-)
+    from rasteret_beam.storage.accounts import Account
+
 _STATUS = re.compile(r"status(?: code)?:? (\d{3})")
 _TEMPORARY = frozenset({408, 425, 429})
 _THROTTLED = frozenset({429, 503})
@@ -47,18 +37,16 @@ _ONLY = re.compile(r"was only (\d+) bytes")
 _SECRETS = re.compile(r"\w+://\S+|[\w-]*(?:signature|credential|token)[\w-]*=\S+", re.IGNORECASE)
 
 
-class Client(NamedTuple):
-    """How a bucket is reached.
+class Way(NamedTuple):
+    """How buckets are reached.
 
     Attributes:
-        scheme: ``gs`` or ``s3``.
-        bucket: Its name.
-        allow_http: Whether its endpoint may be plain ``http://``.
+        account: In whose name.
+        allow_http: Whether an endpoint may be plain ``http://``.
         timeout_seconds: Of one attempt.
     """
 
-    scheme: str
-    bucket: str
+    account: Account
     allow_http: bool
     timeout_seconds: float
 
@@ -68,15 +56,14 @@ def is_bucket(uri: str) -> bool:
     return uri.startswith(("gs://", "s3://"))
 
 
-def fetch(uri: str, offset: int, length: int, *, allow_http: bool, timeout: float) -> Answer:
+def fetch(uri: str, offset: int, length: int, way: Way) -> Answer:
     """Reads a range of an object, less where it ends before.
 
     Raises:
         FetchError: Not there, not permitted, or the range begins beyond its end.
         TemporaryError: Another attempt may do.
     """
-    store, key = _open(uri, allow_http, timeout)
-    with _translated():
+    with _asked(uri, way) as (store, key):
         result = obstore.get(store, key, options={"range": (offset, offset + length)})
         data = memoryview(result.bytes())
         info = _info(result.meta)
@@ -86,32 +73,30 @@ def fetch(uri: str, offset: int, length: int, *, allow_http: bool, timeout: floa
     return Answer(data, info)
 
 
-def head(uri: str, *, allow_http: bool, timeout: float) -> FileInfo | None:
+def head(uri: str, way: Way) -> FileInfo | None:
     """Gives an object's facts, or None where there is none.
 
     Raises:
         FetchError: Not permitted.
         TemporaryError: Another attempt may do.
     """
-    store, key = _open(uri, allow_http, timeout)
-    with _translated():
+    with _asked(uri, way) as (store, key):
         try:
             return _info(obstore.head(store, key))
         except (FileNotFoundError, NotFoundError):
             return None
 
 
-def list_below(folder: str, *, allow_http: bool, timeout: float) -> list[tuple[str, int]]:
+def list_below(folder: str, way: Way) -> list[tuple[str, int]]:
     """Lists the objects whose names begin with a folder's, with their bytes.
 
     Raises:
         FetchError: Not permitted.
         TemporaryError: Another attempt may do.
     """
-    store, prefix = _open(folder.rstrip("/") + "/", allow_http, timeout)
     parts = urllib.parse.urlsplit(folder)
     root = f"{parts.scheme}://{parts.netloc}/"
-    with _translated():
+    with _asked(folder.rstrip("/") + "/", way) as (store, prefix):
         return sorted(
             (root + str(meta["path"]), int(meta["size"]))
             for page in obstore.list(store, prefix=prefix)
@@ -119,62 +104,39 @@ def list_below(folder: str, *, allow_http: bool, timeout: float) -> list[tuple[s
         )
 
 
-def _open(uri: str, allow_http: bool, timeout: float) -> tuple[obstore.store.ObjectStore, str]:  # noqa: FBT001 -- as its callers
+@contextlib.contextmanager
+def _asked(uri: str, way: Way) -> Iterator[tuple[obstore.store.ObjectStore, str]]:
+    """An object's client and key; the client's errors as ours.
+
+    It tells them by text alone, addresses included.
+    """
     parts = urllib.parse.urlsplit(uri)
-    client = Client(parts.scheme, parts.netloc, allow_http, timeout)
-    with _translated():
-        return open_client(client), urllib.parse.unquote(parts.path).lstrip("/")
-
-
-@functools.lru_cache(maxsize=1024)
-def open_client(client: Client) -> obstore.store.ObjectStore:
-    """Gives the process's client of a bucket."""
-    options: ClientConfig = {
-        "connect_timeout": dt.timedelta(seconds=min(_CONNECT_SECONDS, client.timeout_seconds)),
-        "timeout": dt.timedelta(seconds=client.timeout_seconds),
-        "allow_http": client.allow_http,
-    }
-    if client.scheme == "gs":
-        return _gcs(client.bucket, options)
-    return _s3(client.bucket, options)
-
-
-def _s3(bucket: str, options: ClientConfig) -> S3Store:
-    anonymous = not any(os.environ.get(name) for name in _S3_SIGNED_BY)
-    return S3Store(
-        bucket, skip_signature=anonymous, client_options=options, retry_config=_ONE_ATTEMPT,
-    )
-
-
-def _gcs(bucket: str, options: ClientConfig) -> GCSStore:
-    from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415 -- heavy
-    from obstore.auth.google import GoogleCredentialProvider  # noqa: PLC0415 -- heavy
-
-    arguments: dict[str, Any] = {}
     try:
-        arguments["credential_provider"] = GoogleCredentialProvider()
-    except DefaultCredentialsError:
-        arguments["skip_signature"] = True
-    return GCSStore(bucket, client_options=options, retry_config=_ONE_ATTEMPT, **arguments)
+        client = open_client(Client(parts.scheme, parts.netloc, *way))
+        yield client, urllib.parse.unquote(parts.path).lstrip("/")
+    except FetchError:
+        raise
+    except (OSError, BaseError, ValueError) as error:
+        text = str(error).strip()
+        told = f"{type(error).__name__}: {_SECRETS.sub('REDACTED', text.split(chr(10))[0])}"
+        raise _judged(error, text, told + _advice(text, parts.scheme, way.account)) from None
+
+
+def _advice(text: str, scheme: str, account: Account) -> str:
+    """What may help, where the client's text shows it."""
+    if "UserProjectMissing" in text and not account.billing_project:
+        return " (the requester pays for this bucket: --billing_project)"
+    if scheme == "s3" and "configured region" in text:
+        return " (the bucket is in another region: --s3_region)"
+    if scheme == "s3" and "403" in text and not account.s3_requester_pays:
+        return " (where the requester pays for the bucket: --s3_requester_pays)"
+    return ""
 
 
 def _info(meta: ObjectMeta) -> FileInfo:
     modified = meta.get("last_modified")
     etag = meta.get("e_tag") or (modified.isoformat() if modified else None)
     return FileInfo(int(meta["size"]), etag)
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """The client's errors as ours; it tells them by text alone, addresses included."""
-    try:
-        yield
-    except FetchError:
-        raise
-    except (OSError, BaseError, ValueError) as error:
-        text = str(error).strip().split("\n")[0]
-        told = f"{type(error).__name__}: {_SECRETS.sub('REDACTED', text)}"
-        raise _judged(error, text, told) from None
 
 
 def _judged(error: Exception, text: str, told: str) -> FetchError:

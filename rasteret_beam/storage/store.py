@@ -11,19 +11,19 @@ import os
 import urllib.parse
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
-from rasteret_beam import memory
 from rasteret_beam.elements import FileInfo
 from rasteret_beam.errors import FetchError
-from rasteret_beam.storage import buckets, web
+from rasteret_beam.storage import buckets, local_files, web
 from rasteret_beam.storage.access import Access, check_schemes
+from rasteret_beam.storage.accounts import Account
 from rasteret_beam.storage.addresses import (
+    check_rewrites,
     fixed_folder,
     has_wildcard,
     local_path,
     matching,
     redact,
+    rewritten,
 )
 from rasteret_beam.storage.answers import (
     UNKNOWN_SIZE,
@@ -35,9 +35,9 @@ from rasteret_beam.storage.answers import (
 )
 from rasteret_beam.storage.pacing import MAX_CONCURRENT, Outcome, RetryPolicy, pace_of
 from rasteret_beam.storage.ranges import ByteRange, coalesce
+from rasteret_beam.storage.signing import Signer, check_signer, signed
 
 if TYPE_CHECKING:
-    import pathlib
     from collections.abc import Callable, Sequence
 
 _Found = TypeVar("_Found")
@@ -60,13 +60,18 @@ class Store:
 
     Attributes:
         allow_http: Whether plain ``http://`` is permitted, for addresses and for the
-            endpoints of s3:// and gs:// stand-ins (``AWS_ENDPOINT_URL``).
+            endpoints of s3:// and gs:// stand-ins (``AWS_ENDPOINT_URL``,
+            ``STORAGE_EMULATOR_HOST``).
         retries: How often a request is made, and how long that may take.
         freshness: What of a file must be as the index says: ``etag`` (and size; of local
             files the size alone), ``size`` for mirrors that change ETags, or ``none``.
         allow_schemes: Schemes that content may name, ``file`` for local files; see
             ``Access``.
         allow_hosts: Patterns of hosts and buckets that content may name; see ``Access``.
+        account: In whose name buckets are asked, and who pays.
+        url_rewrite: Prefixes of addresses, and what to read from instead.
+        signer: Signs addresses, after that, as each request is made; None where none
+            needs a signature.
         named_by: Who names the addresses; ``guarded`` sets it.
 
     Raises:
@@ -78,12 +83,18 @@ class Store:
     freshness: str = "etag"
     allow_schemes: tuple[str, ...] | None = None
     allow_hosts: tuple[str, ...] | None = None
+    account: Account = dataclasses.field(default_factory=Account)
+    # Anybody's own, and what is written into addresses: neither is for other eyes.
+    url_rewrite: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    signer: Signer | None = dataclasses.field(default=None, repr=False)
     named_by: str | None = None
 
     def __post_init__(self) -> None:
         """Checks every value."""
         check_freshness(self.freshness)
         check_schemes(self.allow_schemes)
+        check_rewrites(self.url_rewrite)
+        check_signer(self.signer)
 
     def guarded(self, origin: str) -> Store:
         """Gives a store for addresses that content names.
@@ -159,18 +170,11 @@ class Store:
 
     def info(self, uri: str) -> FileInfo | None:
         """Gives a file's facts, or None where there is no such file."""
-        path = local_path(uri)
-        self._access.check(uri)
+        address = self._address(uri)
+        path = local_path(address)
         if path is not None:
-            return _local_info(path.stat()) if path.is_file() else None
-        timeout = self.retries.timeout_seconds
-        if buckets.is_bucket(uri):
-            return _raised(self._paced(
-                uri, lambda: buckets.head(uri, allow_http=self.allow_http, timeout=timeout),
-            ))  # fmt: skip
-        return _raised(
-            self._paced(uri, lambda: web.head(uri, access=self._access, timeout=timeout)),
-        )
+            return local_files.head(path)
+        return _raised(self._paced(uri, address, self._head))
 
     def list_files(self, folder: str) -> list[str]:
         """Lists the files below a folder, at any depth, sorted by URI.
@@ -186,20 +190,15 @@ class Store:
         Raises:
             FetchError: The folder cannot be listed (web servers have no listing).
         """
-        path = local_path(folder)
-        self._access.check(folder)
+        address = self._address(folder)
+        path = local_path(address)
         if path is not None:
-            if not path.is_dir():
-                msg = f"{folder}: no such folder"
-                raise FetchError(msg)
-            found = (p for p in path.rglob("*") if p.is_file())
-            return sorted((str(p), p.stat().st_size) for p in found)
-        if not buckets.is_bucket(folder):
+            return local_files.list_below(path)
+        if not buckets.is_bucket(address):
             msg = f"{redact(folder)}: a web server has no listing; name the files one by one"
             raise FetchError(msg)
-        timeout = self.retries.timeout_seconds
         return _raised(self._paced(
-            folder, lambda: buckets.list_below(folder, allow_http=self.allow_http, timeout=timeout),
+            folder, address, lambda place: buckets.list_below(place, self._way), sign=False,
         ))  # fmt: skip
 
     def glob(self, pattern: str) -> list[str]:
@@ -224,6 +223,10 @@ class Store:
     def _access(self) -> Access:
         return Access(self.allow_http, self.allow_schemes, self.allow_hosts, self.named_by)
 
+    @property
+    def _way(self) -> buckets.Way:
+        return buckets.Way(self.account, self.allow_http, self.retries.timeout_seconds)
+
     def _answers(self, uri: str, spans: Sequence[ByteRange]) -> list[Outcome[Answer]]:
         """What requests gave, and how many more each took; many at a time."""
         if len(spans) < 2 or local_path(uri) is not None:  # noqa: PLR2004 -- several
@@ -233,32 +236,64 @@ class Store:
     def _fetched(self, uri: str, span: ByteRange) -> Outcome[Answer]:
         """A range, less where the file ends before, or why there is nothing of it."""
         try:
-            self._access.check(uri)
-            path = local_path(uri)
+            address = self._address(uri)
+            path = local_path(address)
             if path is not None:
-                return Outcome(_read_local(path, span), 0)
-            timeout = self.retries.timeout_seconds
-            if buckets.is_bucket(uri):
-                return self._paced(
-                    uri,
-                    lambda: buckets.fetch(
-                        uri, *span, allow_http=self.allow_http, timeout=timeout,
-                    ),
-                )
-            return self._paced(
-                uri, lambda: web.fetch(uri, *span, access=self._access, timeout=timeout),
-            )
+                return Outcome(local_files.fetch(path, *span), 0)
+            return self._paced(uri, address, lambda place: self._get(place, span))
         except FetchError as error:
             return Outcome(error, 0)
 
-    def _paced(self, uri: str, attempt: Callable[[], _Found]) -> Outcome[_Found]:
-        """Makes a request at its host's pace; errors say of which file."""
-        parts = urllib.parse.urlsplit(uri)
+    def _get(self, place: str, span: ByteRange) -> Answer:
+        if buckets.is_bucket(place):
+            return buckets.fetch(place, *span, self._way)
+        timeout = self.retries.timeout_seconds
+        return web.fetch(place, *span, access=self._access, timeout=timeout)
+
+    def _head(self, place: str) -> FileInfo | None:
+        if buckets.is_bucket(place):
+            return buckets.head(place, self._way)
+        return web.head(place, access=self._access, timeout=self.retries.timeout_seconds)
+
+    def _address(self, uri: str) -> str:
+        """Where a file is read from.
+
+        Raises:
+            FetchError: Not there: content names what it may not.
+            OptionError: The operator names what nobody can read.
+        """
+        address = rewritten(uri, self.url_rewrite)
+        self._access.check(address, told=uri)
+        return address
+
+    def _paced(
+        self, uri: str, address: str, ask: Callable[[str], _Found], *, sign: bool = True,
+    ) -> Outcome[_Found]:
+        """Makes a request at its host's pace; errors say of which file.
+
+        Signatures are made for each attempt: they may end while a host makes us wait.
+        """
+        parts = urllib.parse.urlsplit(address)
         pace = pace_of(f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}")
-        outcome = pace.run(attempt, self.retries)
+        outcome = pace.run(
+            lambda: ask(self._signed(address) if sign else address), self.retries,
+        )
         if isinstance(outcome.found, FetchError):
             return Outcome(_of_file(outcome.found, uri), outcome.retried)
         return outcome
+
+    def _signed(self, address: str) -> str:
+        if self.signer is None:
+            return address
+        place = signed(self.signer, address)
+        if local_path(place) is not None:
+            msg = f"the signer {type(self.signer).__name__} gave no remote address"
+            raise FetchError(msg)
+        refusal = self._access.refusal(place)
+        if refusal is not None:
+            msg = f"as it was signed: {refusal}"
+            raise FetchError(msg)
+        return place
 
     def _part(
         self,
@@ -287,25 +322,6 @@ class Store:
 def _requesters() -> concurrent.futures.ThreadPoolExecutor:
     """The process's threads for the further requests of one read."""
     return concurrent.futures.ThreadPoolExecutor(MAX_CONCURRENT, "read-ranges")
-
-
-def _local_info(stat: os.stat_result) -> FileInfo:
-    return FileInfo(stat.st_size, f"{stat.st_mtime_ns:x}-{stat.st_size:x}")
-
-
-def _read_local(path: pathlib.Path, span: ByteRange) -> Answer:
-    try:
-        with path.open("rb", buffering=0) as file:
-            stat = os.fstat(file.fileno())
-            # A range that claims gigabytes beyond the end must not be allocated.
-            length = max(min(span.length, stat.st_size - span.offset), 0)
-            view = memory.empty(length, np.uint8).data
-            file.seek(span.offset)
-            n_read = file.readinto(view)
-            return Answer(view[:n_read].toreadonly(), _local_info(stat))
-    except OSError as error:
-        msg = f"{path}: {type(error).__name__}: {error.strerror}"
-        raise FetchError(msg) from error
 
 
 def _raised(outcome: Outcome[_Found]) -> _Found:

@@ -90,6 +90,24 @@ def fetch(uri: str, offset: int, length: int, *, access: Access, timeout: float)
         return _out_of_whole(response, offset, length)
 
 
+def fetch_whole(uri: str, *, headers: dict[str, str], access: Access, timeout: float) -> bytes:
+    """Reads a small answer of a service, whole.
+
+    Args:
+        uri: What to ask.
+        headers: What to send; no other host gets them.
+        access: What may be asked.
+        timeout: Of the attempt, in seconds.
+
+    Raises:
+        FetchError: Not there, or not permitted.
+        TemporaryError: Another attempt may do.
+    """
+    with _translated(), _asked("GET", uri, headers, access, timeout) as response:
+        _refuse_status(response, 0)
+        return response.read(SKIP_BYTES)
+
+
 def head(uri: str, *, access: Access, timeout: float) -> FileInfo | None:
     """Gives a file's facts, or None where there is none.
 
@@ -117,15 +135,17 @@ def _asked(
     place = _place(uri)
     user = place.user
     for _ in range(_MAX_REDIRECTS + 1):
-        told = {**headers, **_authorization(user)}
-        with _send(method, place, told, access, deadline) as response:
+        sent = {**headers, **_authorization(user)}
+        with _send(method, place, sent, access, deadline) as response:
             if response.status not in _REDIRECTS:
                 yield response
                 return
             target = response.headers.get("Location")
         following = _following(place, target)
         if (following.scheme, following.host, following.port) != place[:3]:
-            user = following.user  # credentials are for the host that they were given for
+            # Credentials are for the host that they were given for.
+            user = following.user
+            headers = {name: told for name, told in headers.items() if name == "Range"}
         place, access = following, access.of_redirects
         access.check(place.url)
     msg = f"more than {_MAX_REDIRECTS} redirects, the last to {redact(place.url)}"

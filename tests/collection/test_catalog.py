@@ -9,6 +9,7 @@ import rasteret_env
 from rasteret_beam.collection.bands import asset_keys, choose_assets
 from rasteret_beam.collection.catalog import dataset_of, datasets, find_dataset
 from rasteret_beam.errors import OptionError
+from rasteret_beam.storage.signing import SIGNERS
 
 S2, LANDSAT, NAIP = "earthsearch/sentinel-2-l2a", "earthsearch/landsat-c2-l2", "earthsearch/naip"
 PYTHON, REASON = rasteret_env.find()
@@ -69,6 +70,12 @@ def test_terms_of_access():
     assert datasets()[LANDSAT].url_rewrite_patterns == {
         "https://landsatlook.usgs.gov/data/": "s3://usgs-landsat/",
     }
+
+
+def test_addresses_are_signed_where_a_signature_is_needed():
+    named = {key: dataset.signer for key, dataset in datasets().items() if dataset.signer}
+    assert named == {key: "planetary_computer" for key in IDS if key.startswith("pc/")}
+    assert set(named.values()) <= set(SIGNERS)
 
 
 def test_the_embeddings_are_a_table_of_64_samples():

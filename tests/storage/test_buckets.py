@@ -5,8 +5,7 @@ from fakes import serving
 
 from rasteret_beam.elements import FileInfo
 from rasteret_beam.errors import FetchError, StaleIndexError
-from rasteret_beam.storage import RetryPolicy, Store, Tally
-from rasteret_beam.storage import buckets as buckets_module
+from rasteret_beam.storage import RetryPolicy, Store, Tally, accounts
 from rasteret_beam.storage.ranges import ByteRange
 
 STORE = Store(
@@ -17,13 +16,13 @@ STORE = Store(
 @pytest.fixture
 def bucket(monkeypatch):
     with serving({"bucket/a/f.bin": bytes(range(100))}) as server:
-        for name in buckets_module._S3_SIGNED_BY:
+        for name in accounts._S3_SIGNED_BY:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         monkeypatch.setenv("AWS_REGION", "us-east-1")
-        buckets_module.open_client.cache_clear()
+        accounts.forget()
         yield server
-    buckets_module.open_client.cache_clear()
+    accounts.forget()
 
 
 def test_ranges_of_an_object_are_read(bucket):

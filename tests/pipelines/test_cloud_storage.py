@@ -1,0 +1,298 @@
+"""A job whose collection, points, tiles, output and dead letters are all elsewhere.
+
+gs:// is an emulator, s3:// is moto's server, http:// is nginx where there is one.
+"""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import shutil
+import socket
+import subprocess
+import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.internal.gcp import auth
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+from blobs import SECRET, blob, serving_azure
+from dataflow import compiled
+from gcs import serving_bucket
+from google import auth as google_auth
+from google.auth.exceptions import DefaultCredentialsError
+from misbehaving import dead_port
+from s3 import KEYS, serving_s3
+from scenes import Scene, grid_points, ramp, write_scene
+
+from rasteret_beam.storage import accounts
+from rasteret_beam.storage.signing import SIGNERS
+
+SCENE = Scene(name="a_20240512", pixels=ramp(48, 48, bands=2), nodata="0")
+LOST = Scene(name="b_20240513", pixels=ramp(48, 48, bands=2), nodata="0")
+PIXELS = [(1, 2), (20, 30), (47, 47)]
+VALUES = [102.0, 2030.0, 4747.0]
+_NGINX = """
+daemon off; master_process off; pid {place}/pid; error_log {place}/error.log;
+events {{ worker_connections 256; }}
+http {{
+  access_log off; client_body_temp_path {place}/body; proxy_temp_path {place}/proxy;
+  fastcgi_temp_path {place}/fastcgi; uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;
+  server {{ listen 127.0.0.1:{port}; root {folder}; }}
+}}
+"""
+_GOOGLE = ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS")
+
+
+@pytest.fixture(autouse=True)
+def _clients():
+    accounts.forget()
+    yield
+    accounts.forget()
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """Files of the job, by the names that they have wherever they are."""
+    points = tmp_path / "points.parquet"
+    pq.write_table(pa.table(grid_points(SCENE, PIXELS)), points)
+    paths = [write_scene(tmp_path, SCENE), write_scene(tmp_path, LOST), str(points)]
+    return {pathlib.Path(path).name: pathlib.Path(path).read_bytes() for path in paths}
+
+
+@pytest.fixture
+def web_server(tmp_path):
+    """A folder, and the address at which nginx serves it."""
+    nginx = shutil.which("nginx")
+    if nginx is None:
+        pytest.skip("needs nginx")
+    folder = tmp_path / "www"
+    folder.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = tmp_path / "nginx.conf"
+    settings.write_text(_NGINX.format(folder=folder, port=port, place=tmp_path), encoding="utf-8")
+    command = [nginx, "-c", str(settings), "-e", str(tmp_path / "error.log")]
+    process = subprocess.Popen(command)  # noqa: S603 -- nginx, and our own settings
+    try:
+        _await(port, process)
+        yield folder, f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _await(port, process):
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        assert process.poll() is None
+        time.sleep(0.05)
+    pytest.fail("nginx does not answer")
+
+
+@contextlib.contextmanager
+def google(folder, monkeypatch):
+    with serving_bucket(folder) as environment:
+        for name in _GOOGLE:
+            monkeypatch.setenv(name, environment[name])
+        # Beam finds credentials once in a process.
+        monkeypatch.setattr(auth._Credentials, "_credentials_init", False)
+        FileSystems.set_options(PipelineOptions([]))
+        yield environment
+
+
+@contextlib.contextmanager
+def amazon(monkeypatch):
+    boto3 = pytest.importorskip("boto3", reason="needs boto3, of the extra 'aws'")
+    with serving_s3("my-bucket") as (client, environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        FileSystems.set_options(PipelineOptions([]))
+        # Beam makes a client for each call: half a second, but for what a session remembers.
+        session = boto3.session.Session()
+        monkeypatch.setattr(boto3.session, "Session", lambda: session)
+        yield client, environment
+
+
+def _nothing(_name):
+    """Spoils no file."""
+
+
+def _no_account(**_options):
+    raise DefaultCredentialsError
+
+
+def write(uri, data):
+    with FileSystems.create(uri, compression_type="uncompressed") as file:
+        file.write(data)
+
+
+def files_below(folder):
+    (found,) = FileSystems.match([f"{folder}/**"])
+    return sorted(file.path for file in found.metadata_list)
+
+
+def rows(folder):
+    tables = []
+    for name in files_below(folder):
+        if name.endswith(".parquet"):
+            with FileSystems.open(name, compression_type="uncompressed") as file:
+                tables.append(pq.read_table(pa.BufferReader(file.read())))
+    return pa.concat_tables(tables).to_pylist()
+
+
+def run_job(root, scenes, build, sample, spoil, more=()):
+    """Indexes two files, spoils one, samples; gives rows and dead letters."""
+    for name, data in scenes.items():
+        write(f"{root}/in/{name}", data)
+    more = ("--allow_http", *more)
+    assert build("--inputs", f"{root}/in/*.tif", "--output", f"{root}/collection", *more) == 0
+    spoil(f"in/{LOST.name}.tif")
+    status = sample(
+        "--collection", f"{root}/collection", "--points", f"{root}/in/*.parquet",
+        "--points_crs", "EPSG:32631", "--bands", "B1", "--output", f"{root}/samples",
+        "--dead_letters", f"{root}/letters", "--error_threshold", "1", *more,
+    )  # fmt: skip
+    assert status == 0
+    letters = []
+    for name in files_below(f"{root}/letters"):
+        with FileSystems.open(name) as file:
+            letters += [json.loads(line) for line in file.read().splitlines()]
+    return rows(f"{root}/samples"), letters
+
+
+def check(found, letters):
+    values = [row["value"] for row in sorted(found, key=lambda row: row["point_index"])
+              if row["record_id"] == SCENE.name]  # fmt: skip
+    assert values == VALUES
+    assert letters
+    assert all(f"{LOST.name}.tif" in json.dumps(letter) for letter in letters)
+
+
+def test_a_job_on_google_storage(tmp_path, monkeypatch, scenes, build, sample):
+    other = pathlib.Path(write_scene(tmp_path, dataclasses.replace(LOST, pixels=ramp(48, 48))))
+
+    def overwrite(name):
+        write(f"gs://my-bucket/{name}", other.read_bytes())
+
+    with google(tmp_path, monkeypatch) as environment:
+        found, letters = run_job("gs://my-bucket", scenes, build, sample, overwrite)
+        check(found, letters)
+        assert all("it has changed since" in json.dumps(letter) for letter in letters)
+        assert {h["Authorization"] for _, _, h in environment.server.asked} == {"Bearer a"}
+        assert "https://www.googleapis.com/auth/devstorage.read_only" in environment.scopes
+
+
+def test_a_job_on_google_storage_on_the_accounts_bill(
+    tmp_path, monkeypatch, scenes, build, sample, capsys,
+):
+    with google(tmp_path, monkeypatch) as environment:
+        environment.server.payer = "my-payer"
+        more = ("--billing_project", "my-payer")
+        found, letters = run_job("gs://my-bucket", scenes, build, sample, _nothing, more)
+        assert (len(found), letters) == (2 * len(PIXELS), [])
+        assert {h["x-goog-user-project"] for _, _, h in environment.server.asked} == {"my-payer"}
+        flags = ("--inputs", "gs://my-bucket/in/*.tif", "--output", str(tmp_path / "c"))
+        assert build(*flags, "--allow_http") == 2
+    assert "the requester pays for this bucket: --billing_project" in capsys.readouterr().err
+
+
+def test_a_job_on_s3(monkeypatch, scenes, build, sample, capsys):
+    with amazon(monkeypatch) as (client, _):
+        def delete(name):
+            client.delete_object(Bucket="my-bucket", Key=name)
+
+        found, letters = run_job("s3://my-bucket", scenes, build, sample, delete)
+        check(found, letters)
+        told = capsys.readouterr()
+        summary = client.get_object(Bucket="my-bucket", Key="samples/_run/summary.json")
+        texts = [told.out, told.err, json.dumps(letters), summary["Body"].read().decode()]
+    assert not any(secret in text for text in texts for secret in KEYS.values())
+
+
+def test_a_job_on_a_web_server(tmp_path, web_server, scenes, build, sample):
+    folder, url = web_server
+    for name, data in scenes.items():
+        (folder / name).write_bytes(data)
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{url}/{SCENE.name}.tif\n{url}/{LOST.name}.tif\n", encoding="utf-8")
+    made = tmp_path / "made"
+    assert build("--inputs", listed, "--output", made, "--allow_http") == 0
+    (part,) = made.rglob("*.parquet")
+    shutil.copy(part, folder / "collection.parquet")
+    (folder / f"{LOST.name}.tif").unlink()
+    status = sample(
+        "--collection", f"{url}/collection.parquet", "--points", f"{url}/points.parquet",
+        "--points_crs", "EPSG:32631", "--bands", "B1", "--output", tmp_path / "samples",
+        "--dead_letters", tmp_path / "letters", "--error_threshold", "1", "--allow_http",
+    )  # fmt: skip
+    assert status == 0
+    letters = [json.loads(line) for path in (tmp_path / "letters").glob("*.jsonl")
+               for line in path.read_text("utf-8").splitlines()]  # fmt: skip
+    check(rows(str(tmp_path / "samples")), letters)
+
+
+def test_a_job_on_signed_blobs_of_a_dataset(tmp_path, monkeypatch, scenes, build, sample, capsys):
+    blobs = {f"container/{name}": data for name, data in scenes.items()}
+    with serving_azure(monkeypatch, blobs) as server:
+        monkeypatch.setitem(SIGNERS, "planetary_computer", lambda: server.signer)
+        listed = tmp_path / "list.txt"
+        names = (f"{SCENE.name}.tif", f"{LOST.name}.tif")
+        listed.write_text("\n".join(map(blob, names)), encoding="utf-8")
+        made, out = tmp_path / "made", tmp_path / "samples"
+        flags = ("--inputs", listed, "--output", made, "--allow_http", "--error_threshold", "1")
+        assert build(*flags) == 1
+        assert "2 seen, 0 indexed, 0 unchanged, 2 failed" in capsys.readouterr().err
+        assert build(*flags, "--signer", "planetary_computer") == 0
+        server.fail_next(f"container/{LOST.name}.tif", *[404] * 9)
+        status = sample(
+            "--collection", made, "--points", tmp_path / "points.parquet", "--points_crs",
+            "EPSG:32631", "--bands", "B1", "--output", out, "--dead_letters", tmp_path / "letters",
+            "--error_threshold", "1", "--allow_http", "--data_source", "pc/sentinel-2-l2a",
+        )  # fmt: skip
+        assert status == 0
+        (path,) = (tmp_path / "letters").glob("*.jsonl")
+        letters = path.read_text("utf-8")
+        check(rows(str(out)), [json.loads(line) for line in letters.splitlines()])
+        told = capsys.readouterr()
+        summary = (out / "_run" / "summary.json").read_text("utf-8")
+    assert not any(SECRET in text for text in (told.out, told.err, letters, summary))
+
+
+def test_tiles_are_read_from_where_their_addresses_are_rewritten_to(
+    tmp_path, web_server, scenes, build, sample,
+):
+    folder, url = web_server
+    (folder / "old").mkdir()
+    (folder / "old" / f"{SCENE.name}.tif").write_bytes(scenes[f"{SCENE.name}.tif"])
+    made, out = tmp_path / "made", tmp_path / "samples"
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{url}/old/{SCENE.name}.tif", encoding="utf-8")
+    assert build("--inputs", listed, "--output", made, "--allow_http") == 0
+    (folder / "old").rename(folder / "new")
+    status = sample(
+        "--collection", made, "--points", tmp_path / "points.parquet", "--points_crs",
+        "EPSG:32631", "--bands", "B1", "--output", out, "--allow_http",
+        "--url_rewrite", f"{url}/old/={url}/new/;https://me:s3cret@no.invalid/=s3://b/",
+    )  # fmt: skip
+    assert status == 0
+    assert sorted(row["value"] for row in rows(str(out))) == VALUES
+    assert SECRET not in (out / "_run" / "summary.json").read_text("utf-8")
+
+
+@pytest.mark.parametrize("join", ["auto", "broadcast"])
+def test_a_job_is_built_by_a_launcher_without_an_account(monkeypatch, join):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", dead_port())
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setattr(google_auth, "default", _no_account)
+    job = compiled(
+        "sample_points", "SamplePointsOptions", collection="gs://my-bucket/c",
+        points="gs://my-bucket/p.parquet", bands="B1", output="gs://my-bucket/s",
+        points_crs="EPSG:4326", attempts=1, join=join,
+    )  # fmt: skip
+    assert "SamplePoints/FetchTiles" in job.steps
