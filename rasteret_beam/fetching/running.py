@@ -14,14 +14,17 @@ import numpy as np
 from rasteret_beam.elements import DeadLetter, DecodedTile, TileBatch
 from rasteret_beam.errors import DecodeError, FetchError, RasteretBeamError
 from rasteret_beam.fetching.jobs import job_requests
+from rasteret_beam.fetching.tile_cache import StoredBytes
 from rasteret_beam.storage import Tally, redact
+from rasteret_beam.storage.ranges import coalesce
 from rasteret_beam.tiff.tile import decode_rows, sparse_tile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from rasteret_beam.elements import BlockRows, Source, TileLayout
     from rasteret_beam.fetching.jobs import StoredTile, TileJob
+    from rasteret_beam.fetching.tile_cache import TileCache
     from rasteret_beam.storage import Store
 
 STAGE = "FetchTiles"
@@ -30,11 +33,12 @@ _BYTE_ORDERS = {b"II": "<", b"MM": ">"}
 
 
 class JobCounts(NamedTuple):
-    """What a job did; tiles planned = fetched + sparse + failed.
+    """What a job did; tiles planned = fetched + cached + sparse + failed.
 
     Attributes:
         tiles_planned: All of the job's.
         tiles_fetched: Read and decoded.
+        tiles_cached: Read before, and decoded again.
         tiles_sparse: Had no bytes to read.
         tiles_failed: Could not be read or decoded.
         requests: Asked for, as planned; what is asked for again is not in it. Of a
@@ -46,6 +50,7 @@ class JobCounts(NamedTuple):
 
     tiles_planned: int
     tiles_fetched: int
+    tiles_cached: int
     tiles_sparse: int
     tiles_failed: int
     requests: int
@@ -68,12 +73,13 @@ class JobResult:
     counts: JobCounts
 
 
-def run_job(job: TileJob, store: Store) -> JobResult:
+def run_job(job: TileJob, store: Store, cache: TileCache | None = None) -> JobResult:
     """Reads and decodes the tiles of one job. Never raises for what the data holds.
 
     Args:
         job: What to read.
         store: Where from.
+        cache: Stored tiles that need not be read again; None for none.
 
     Returns:
         The tiles, and the errors of those that could not be had.
@@ -83,23 +89,29 @@ def run_job(job: TileJob, store: Store) -> JobResult:
     tiles = {tile.number: empty for tile in asked.sparse if empty is not None}
     errors: dict[int, RasteretBeamError] = dict(asked.refused)
     store, tally = _for_content(store), Tally()
-    read = _read(source, asked.stored, store, tally)
-    decoded = _decoded(source, asked.stored, read, store)
-    for (tile, _), found in zip(asked.stored, decoded, strict=True):
+    read, missed = _read(source, asked.stored, store, tally, cache)
+    decoded, n_cached = _decoded(source, asked.stored, read, store), 0
+    for at, ((tile, _), found) in enumerate(zip(asked.stored, decoded, strict=True)):
         if isinstance(found, DecodedTile):
             tiles[tile.number] = found
+            n_cached += at not in missed
         else:
             errors[tile.number] = found
     n_sparse = len(asked.sparse)
+    requests = asked.requests
+    if len(missed) < len(asked.stored):
+        requests = tuple(coalesce([asked.stored[at].span for at in missed]))
+        read = [read[at] for at in missed]
     counts = JobCounts(
         tiles_planned=len(job.tiles),
-        tiles_fetched=len(tiles) - n_sparse,
+        tiles_fetched=len(tiles) - n_sparse - n_cached,
+        tiles_cached=n_cached,
         tiles_sparse=n_sparse,
         tiles_failed=len(errors),
-        requests=len(asked.requests),
+        requests=len(requests),
         requests_retried=tally.retried,
         bytes_fetched=sum(
-            request.span.length for request in asked.requests
+            request.span.length for request in requests
             if not all(isinstance(read[index], FetchError) for index in request.wanted)
         ),
     )
@@ -112,7 +124,7 @@ _Decoded = DecodedTile | RasteretBeamError
 def _decoded(
     source: Source,
     stored: Sequence[StoredTile],
-    read: Sequence[memoryview | FetchError],
+    read: Sequence[memoryview | bytes | FetchError],
     store: Store,
 ) -> Sequence[_Decoded]:
     """Decodes what was read, or tells why not."""
@@ -137,7 +149,9 @@ def _decoders() -> concurrent.futures.ThreadPoolExecutor:
 
 
 def _decode(
-    layout: TileLayout, stored: Sequence[StoredTile], read: Sequence[memoryview | FetchError],
+    layout: TileLayout,
+    stored: Sequence[StoredTile],
+    read: Sequence[memoryview | bytes | FetchError],
 ) -> list[_Decoded]:
     found: list[_Decoded] = []
     for (tile, part), data in zip(stored, read, strict=True):
@@ -185,10 +199,25 @@ def dead_letters(job: TileJob, result: JobResult) -> Iterator[DeadLetter]:
 
 
 def _read(
-    source: Source, stored: Sequence[StoredTile], store: Store, tally: Tally,
-) -> Sequence[memoryview | FetchError]:
-    ranges = [tile.span for tile in stored]
-    return store.read_ranges(source.href, ranges, source.info, tally) if ranges else []
+    source: Source,
+    stored: Sequence[StoredTile],
+    store: Store,
+    tally: Tally,
+    cache: TileCache | None,
+) -> tuple[Sequence[memoryview | bytes | FetchError], Collection[int]]:
+    """The bytes of tiles, and the numbers of those that no cache had."""
+
+    def read(numbers: Collection[int]) -> Sequence[memoryview | FetchError]:
+        ranges = [stored[at].span for at in numbers]
+        return store.read_ranges(source.href, ranges, source.info, tally) if ranges else []
+
+    # Where nothing tells whether a file has changed, only reading it does.
+    if cache is None or source.info is None:
+        everything = range(len(stored))
+        return read(everything), everything
+    wanted = [StoredBytes(store, source.href, source.info, tile.span) for tile in stored]
+    found, missed = cache.read(wanted, read)
+    return found, dict.fromkeys(missed)
 
 
 @functools.lru_cache(maxsize=16)

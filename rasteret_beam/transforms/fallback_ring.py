@@ -6,9 +6,11 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.trigger import DefaultTrigger
 
 from rasteret_beam import sampling
 from rasteret_beam.elements import Outcomes, SampleBatch, TileBlockKey
+from rasteret_beam.errors import OptionError
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.transforms import _coders  # noqa: F401 -- registers coders
 from rasteret_beam.transforms._metrics import Counters
@@ -36,6 +38,10 @@ class FallbackRing(beam.PTransform):
 
     Attributes:
         options: What to sample; the same as for ``SampleNearest``.
+
+    Raises:
+        OptionError: A fallback for points without an end in windows that fire more than
+            once: the parts of a row could come in several panes.
     """
 
     options: SampleOptions
@@ -44,6 +50,7 @@ class FallbackRing(beam.PTransform):
         """Splits, merges what crosses seams, and puts all together."""
         if not self.options.max_distance_pixels:
             return samples
+        self._check_panes(samples)
         split = samples | "Split" >> beam.ParDo(_SplitFn(self.options)).with_output_types(
             SampleBatch,
         ).with_outputs(_SEAMS, main="whole")
@@ -60,6 +67,19 @@ class FallbackRing(beam.PTransform):
             | "Flatten" >> beam.Flatten()
             | "Finish" >> beam.Map(sampling.finish).with_output_types(SampleBatch)
         )
+
+    def _check_panes(self, samples: beam.PCollection[SampleBatch]) -> None:
+        windowing = samples.windowing
+        # A Duration of 0 counts as true.
+        is_late = windowing.allowed_lateness != 0
+        once = isinstance(windowing.triggerfn, DefaultTrigger) and not is_late
+        if not once and not samples.is_bounded:
+            msg = (
+                f"max_distance_pixels is {self.options.max_distance_pixels}, and windows fire more "
+                "than once: what lies around a late point may come in other panes. Give windows "
+                "no lateness and the default trigger, or points no fallback"
+            )
+            raise OptionError(msg)
 
 
 def _identity(part: tuple[TileBlockKey, SampleBatch]) -> tuple[TileBlockKey, SampleBatch]:

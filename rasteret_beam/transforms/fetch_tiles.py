@@ -20,7 +20,7 @@ from rasteret_beam.elements import (
     TilePoints,
 )
 from rasteret_beam.errors import OptionError
-from rasteret_beam.fetching import jobs, merging, progress, running
+from rasteret_beam.fetching import jobs, merging, progress, running, tile_cache
 from rasteret_beam.fetching.jobs import TileJob
 from rasteret_beam.fetching.running import JobResult
 from rasteret_beam.forecast.budget import Budget
@@ -62,9 +62,10 @@ class FetchTiles(NamedOutputs):
 
     Input: what ``PlanTiles`` gives. Output: ``FetchResult``. Windows: kept
     (timestamps become the window's end, as after any GroupByKey; the points' own
-    travel inside). Where a trigger fires more than once, a tile is read once a pane.
-    Dead letters: tiles that cannot be had, one each. Counters: ``tiles_planned`` =
-    ``tiles_fetched`` + ``tiles_sparse`` + ``tiles_failed``; ``requests``,
+    travel inside). Where a trigger fires more than once, a tile is read once a pane, but
+    for those that the cache still has. Dead letters: tiles that cannot be had, one each.
+    Counters: ``tiles_planned`` = ``tiles_fetched`` + ``tiles_cached`` +
+    ``tiles_sparse`` + ``tiles_failed``; ``requests``,
     ``requests_retried`` and ``bytes_fetched``, as ``running.JobCounts`` has them.
 
     Attributes:
@@ -75,6 +76,9 @@ class FetchTiles(NamedOutputs):
             each window by itself.
         earlier: What ``ReadEarlierRun`` found: blocks whose rows are in the output already
             are left out, for ``WriteSamples`` to take up.
+        cache_bytes: Memory in each process for stored tiles, so that they are not read
+            again in later windows and panes. Of files whose size or ETag the index
+            tells; others may have changed. 0 for none: in one window no tile comes twice.
 
     Raises:
         OptionError: A budget for points without an end, or whose windows fire early.
@@ -84,11 +88,12 @@ class FetchTiles(NamedOutputs):
     store: Store = dataclasses.field(default_factory=Store)
     budget: Budget = dataclasses.field(default_factory=Budget)
     earlier: beam.PCollection[EarlierRun] | None = None
+    cache_bytes: int = 0
 
     def expand(self, tiles: beam.PCollection[Planned]) -> FetchResult:
         """Groups by block, then reads."""
         blocks = blocks_to_do(tiles, self.earlier)
-        fetch = beam.ParDo(_FetchFn(self.store), **self._allowance(tiles, blocks))
+        fetch = beam.ParDo(_FetchFn(self.store, self.cache_bytes), **self._allowance(tiles, blocks))
         outputs = blocks | "Fetch" >> fetch.with_output_types(Batch).with_outputs(
             DEAD_LETTERS, main="tiles",
         )
@@ -129,12 +134,13 @@ class _InFlight:
 
 
 class _FetchFn(beam.DoFn):
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, cache_bytes: int) -> None:
+        self._store, self._cache_bytes = store, cache_bytes
         self._counters = Counters(*running.JobCounts._fields)
 
     def setup(self) -> None:
         self._pool = concurrent.futures.ThreadPoolExecutor(_CONCURRENT_JOBS, "fetch-tiles")
+        self._cache = tile_cache.of_process(self._cache_bytes)
 
     def teardown(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -165,7 +171,7 @@ class _FetchFn(beam.DoFn):
                 or len(self._in_flight) >= _IN_FLIGHT_JOBS
             ):
                 yield from self._finish_one()
-            future = self._pool.submit(running.run_job, job, self._store)
+            future = self._pool.submit(running.run_job, job, self._store, self._cache)
             self._in_flight.append(_InFlight(future, job, rows, window, timestamp))
             self._bytes += job.decoded_bytes
 

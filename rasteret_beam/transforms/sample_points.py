@@ -1,9 +1,11 @@
 """The whole job: points -> samples of a collection."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import apache_beam as beam
+from apache_beam.transforms.periodicsequence import PeriodicImpulse, RebaseMode
 
 from rasteret_beam.collection import CollectionQuery
 from rasteret_beam.collection.filters import Filters
@@ -21,6 +23,7 @@ from rasteret_beam.transforms.plan_tiles import Planned, PlanTiles
 from rasteret_beam.transforms.plan_tiles_by_cell import PlanTilesByCell
 from rasteret_beam.transforms.read_collection import ReadCollection
 from rasteret_beam.transforms.read_dead_letters import ReadDeadLetters
+from rasteret_beam.transforms.refresh_collection import PlanTilesOfNewest, WatchCollection
 from rasteret_beam.transforms.sample_nearest import SampleNearest
 
 JOINS = ("auto", "broadcast", "partitioned")
@@ -72,9 +75,16 @@ class SamplePoints(NamedOutputs):
         budget: What may be read at most, as ``FetchTiles`` has it.
         earlier: What a killed run left in the output, as ``ReadEarlierRun`` finds it: it is
             not read again, and its rows are for ``WriteSamples`` to add.
+        cache_bytes: Memory for tiles that later windows need again, as ``FetchTiles``
+            has it.
+        refresh_seconds: How often to look whether the collection has changed, for points
+            without an end; they then meet its newest records, as in ``PlanTilesOfNewest``.
+            Broadcast only, since the other join surveys the collection once; ``math.inf``
+            for once in each process. None to make the records a side input, which not
+            every runner keeps points waiting for that have no end.
 
     Raises:
-        OptionError: No such join.
+        OptionError: No such join, or a refresh where there can be none.
     """
 
     collection: str
@@ -86,11 +96,16 @@ class SamplePoints(NamedOutputs):
     replay: str | None = None
     budget: Budget = dataclasses.field(default_factory=Budget)
     earlier: beam.PCollection[EarlierRun] | None = None
+    cache_bytes: int = 0
+    refresh_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        """Checks the join."""
+        """Checks the join and the refresh."""
         if self.join not in JOINS:
             msg = f"join must be one of {', '.join(JOINS)}, got {self.join!r}"
+            raise OptionError(msg)
+        if self.refresh_seconds is not None and not self.refresh_seconds > 0:
+            msg = f"refresh_seconds must be above 0, or None for never; got {self.refresh_seconds}"
             raise OptionError(msg)
 
     def expand(self, points: beam.PCollection[PointBatch]) -> SamplePointsResult:
@@ -100,6 +115,7 @@ class SamplePoints(NamedOutputs):
             store=self.store.guarded(self.collection),
             budget=self.budget,
             earlier=self.earlier,
+            cache_bytes=self.cache_bytes,
         )
         nearest = fetched.tiles | "SampleNearest" >> SampleNearest(options=self.options)
         sampled = nearest | "FallbackRing" >> FallbackRing(options=self.options)
@@ -116,18 +132,48 @@ class SamplePoints(NamedOutputs):
         query = CollectionQuery(
             self.collection, self.options.bands, self.filters, self.data_source, self.store,
         )
+        by_cell = self._joins_by_cell(query)
+        if self.refresh_seconds is not None and not (by_cell and self.refresh_seconds == math.inf):
+            if by_cell:
+                msg = (
+                    "A collection that is read cell by cell cannot be refreshed: its cells are cut "
+                    "once. Leave refresh_seconds out; or name join='broadcast', which takes its "
+                    f"memory in each process ({query.uri} is above {BROADCAST_BYTES} bytes)"
+                )
+                raise OptionError(msg)
+            return self._plan_refreshed(points, query, self.refresh_seconds)
         only = None
         if self.replay is not None:
             only = points.pipeline | "ReadDeadLetters" >> ReadDeadLetters(
                 folder=self.replay, bands=self.options.bands, store=self.store,
             )
-        if self._joins_by_cell(query):
+        if by_cell:
             return points | "PlanTiles" >> PlanTilesByCell(
                 query=query, options=self.options, only=only,
             )
         records, unusable = points.pipeline | "ReadCollection" >> ReadCollection(query=query)
         planned = points | "PlanTiles" >> PlanTiles(
             records=records, options=self.options, only=only,
+        )
+        return planned, unusable
+
+    def _plan_refreshed(
+        self,
+        points: beam.PCollection[PointBatch],
+        query: CollectionQuery,
+        refresh_seconds: float,
+    ) -> tuple[beam.PCollection[Planned], beam.PCollection[DeadLetter]]:
+        if points.is_bounded or self.replay is not None:
+            msg = "refresh_seconds is for points without an end: others meet the records once"
+            raise OptionError(msg)
+        once = refresh_seconds == math.inf
+        ticks = points.pipeline | "Ticks" >> (
+            beam.Create([None], reshuffle=False) if once
+            else PeriodicImpulse(fire_interval=refresh_seconds, rebase=RebaseMode.REBASE_START)
+        )
+        unusable = ticks | "WatchCollection" >> WatchCollection(query=query)
+        planned = points | "PlanTiles" >> PlanTilesOfNewest(
+            query=query, options=self.options, refresh_seconds=refresh_seconds,
         )
         return planned, unusable
 

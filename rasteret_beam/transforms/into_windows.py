@@ -1,0 +1,90 @@
+"""When things are read and written that have no end: windows of points, and of dead letters."""
+
+import dataclasses
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.transforms.trigger import (
+    AccumulationMode,
+    AfterCount,
+    AfterWatermark,
+    DefaultTrigger,
+)
+from apache_beam.transforms.window import FixedWindows, TimestampedValue
+from apache_beam.utils.timestamp import Duration, Timestamp
+
+from rasteret_beam.errors import OptionError
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class IntoWindows(beam.PTransform):
+    """Gives points the windows that the other stages work by.
+
+    A window's rows come once, when the watermark passes its end. A point that comes
+    later, but within the allowed lateness, has its rows in a pane of its own; no row
+    comes twice. What comes later still is dropped by the runner, as Beam does it.
+
+    Input, output: any. Windows: fixed ones, by the elements' times.
+
+    Attributes:
+        seconds: Length of a window.
+        allowed_lateness_seconds: How long a window still takes points after its end.
+
+    Raises:
+        OptionError: No length of time.
+    """
+
+    seconds: float
+    allowed_lateness_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks both."""
+        if not self.seconds > 0 or not self.allowed_lateness_seconds >= 0:
+            msg = (
+                f"Windows of {self.seconds} s with {self.allowed_lateness_seconds} s of lateness: "
+                "expected more than 0, and 0 or more"
+            )
+            raise OptionError(msg)
+
+    def expand(self, elements: beam.PCollection[Any]) -> beam.PCollection[Any]:
+        """WindowInto."""
+        late = self.allowed_lateness_seconds
+        return elements | "Windows" >> beam.WindowInto(
+            FixedWindows(self.seconds),
+            trigger=AfterWatermark(late=AfterCount(1)) if late else DefaultTrigger(),
+            accumulation_mode=AccumulationMode.DISCARDING,
+            allowed_lateness=Duration.of(late),
+        )
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class RestampNow(beam.PTransform):
+    """Gives elements the time at which they come by here, and windows of that time.
+
+    For dead letters: they come in the windows of what they tell of, or in the global one,
+    and the lateness of a point must not drop what tells of it.
+
+    Input, output: any. Windows: fixed ones, by the clock.
+
+    Attributes:
+        seconds: Length of a window.
+    """
+
+    seconds: float
+
+    def expand(self, elements: beam.PCollection[Any]) -> beam.PCollection[Any]:
+        """Stamps, then windows."""
+        return (
+            elements
+            | "Now" >> beam.Map(_now)
+            | "Windows" >> beam.WindowInto(
+                FixedWindows(self.seconds),
+                trigger=DefaultTrigger(),
+                accumulation_mode=AccumulationMode.DISCARDING,
+                allowed_lateness=Duration.of(0),
+            )
+        )
+
+
+def _now(element: Any) -> TimestampedValue:  # noqa: ANN401 -- any element
+    return TimestampedValue(element, Timestamp.now())

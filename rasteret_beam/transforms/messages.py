@@ -1,0 +1,153 @@
+"""Messages of a queue: in as rows of points, each at its time; out as a sample each."""
+
+import base64
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.io.gcp.pubsub import PubsubMessage
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch
+from rasteret_beam.errors import InvalidPointError, OptionError
+from rasteret_beam.messages import INDEX_FIELD, MessageReader, json_messages
+from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters
+from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms.rows import BatchPoints
+
+_STAGE = "DecodeMessages"
+_KEPT_BYTES = 64 * 1024
+
+
+class DecodedMessages(NamedTuple):
+    """Rows of points, and messages that hold none.
+
+    Attributes:
+        rows: A dict a message, for ``BatchMessages``.
+        dead_letters: Messages that are no row.
+    """
+
+    rows: beam.PCollection[dict[str, Any]]
+    dead_letters: beam.PCollection[DeadLetter]
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class DecodeMessages(NamedOutputs):
+    """Reads the messages of a queue: a row each.
+
+    Input: ``bytes``, or ``PubsubMessage`` of ``ReadFromPubSub(with_attributes=True)``.
+    Output: ``DecodedMessages``. Windows: kept; give windows after this, since with a
+    time column each row has its own time from here on. The watermark is still that of
+    the messages: a row whose time lies far behind its message's is late, and windows
+    need a lateness of as much. Dead letters: messages that are no row, with up to 64 KiB
+    of what they hold. Counters: ``messages_read``, ``messages_failed``.
+
+    Attributes:
+        reader: What a message is.
+    """
+
+    reader: MessageReader
+
+    def expand(self, messages: beam.PCollection[Any]) -> DecodedMessages:
+        """One ParDo."""
+        outputs = messages | "Decode" >> beam.ParDo(_DecodeFn(self.reader)).with_output_types(
+            dict[str, Any],
+        ).with_outputs(DEAD_LETTERS, main="rows")
+        return DecodedMessages(outputs.rows, outputs[DEAD_LETTERS])
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class BatchMessages(NamedOutputs):
+    """Batches the rows of ``DecodeMessages``: ``BatchPoints``, with what their reader knows.
+
+    Input, output, windows, dead letters and counters: as ``BatchPoints`` has them. All
+    batches have the same columns.
+
+    Attributes:
+        reader: The reader of the messages. Its points need a CRS.
+
+    Raises:
+        OptionError: There is none.
+    """
+
+    reader: MessageReader
+
+    def __post_init__(self) -> None:
+        """Looks for the CRS."""
+        if self.reader.columns.crs is None:
+            msg = "Messages do not tell the CRS of their points: give it, like EPSG:4326"
+            raise OptionError(msg)
+
+    def expand(
+        self, rows: beam.PCollection[dict[str, Any]],
+    ) -> tuple[beam.PCollection[PointBatch], beam.PCollection[DeadLetter]]:
+        """BatchPoints."""
+        return rows | BatchPoints(
+            columns=self.reader.point_columns,
+            index_field=INDEX_FIELD if self.reader.id_column else None,
+            schema=self.reader.schema,
+        )
+
+
+class EncodeSamples(beam.PTransform):
+    """Writes samples as messages: a JSON object a row.
+
+    Input: ``SampleBatch``. Output: ``bytes``. Windows: kept; each message has the time
+    of its point where that came through ``BatchPoints``. Counters: ``rows_written``.
+    """
+
+    def expand(self, samples: beam.PCollection[SampleBatch]) -> beam.PCollection[bytes]:
+        """One ParDo."""
+        return samples | "Encode" >> beam.ParDo(_EncodeFn()).with_output_types(bytes)
+
+
+class _DecodeFn(beam.DoFn):
+    def __init__(self, reader: MessageReader) -> None:
+        self._reader = reader
+        self._counters = Counters("messages_read", "messages_failed")
+
+    def process(self, message: Any) -> Iterator[Any]:  # noqa: ANN401 -- bytes or a message
+        data = message.data if isinstance(message, PubsubMessage) else message
+        self._counters.add("messages_read")
+        try:
+            row, time_us = self._reader.read(data or b"")
+        except InvalidPointError as error:
+            self._counters.add("messages_failed")
+            yield TaggedOutput(DEAD_LETTERS, _dead_letter(message, data or b"", error))
+            return
+        yield row if time_us is None else TimestampedValue(row, Timestamp(micros=time_us))
+
+
+def _dead_letter(message: Any, data: bytes, error: InvalidPointError) -> DeadLetter:  # noqa: ANN401 -- as above
+    element: dict[str, Any] = {"n_bytes": len(data)}
+    try:
+        element["data"] = data[:_KEPT_BYTES].decode()
+    except UnicodeDecodeError:
+        element["data_base64"] = base64.b64encode(data[:_KEPT_BYTES]).decode()
+    if isinstance(message, PubsubMessage):
+        element["message_id"] = message.message_id
+        element["attributes"] = message.attributes or {}
+    return DeadLetter(json.dumps(element), f"The message is {error}", "", _STAGE, error.code)
+
+
+class _EncodeFn(beam.DoFn):
+    def __init__(self) -> None:
+        self._counters = Counters("rows_written")
+
+    def process(
+        self, batch: SampleBatch, window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- a window
+    ) -> Iterator[Any]:
+        times = batch.event_time_us
+        self._counters.add("rows_written", batch.samples.num_rows)
+        for number, data in enumerate(json_messages(pa.Table.from_batches([batch.samples]))):
+            if times is None:
+                yield data
+            else:
+                # Named with its window: a window function must not assign it anew.
+                yield WindowedValue(data, Timestamp(micros=int(times[number])), (window,))

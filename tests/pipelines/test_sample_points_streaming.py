@@ -1,0 +1,158 @@
+"""The streaming pipeline as a user gives it: flags and messages in, files and messages out."""
+
+import json
+import time
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+import pytest
+from dataflow import compiled, script
+from fake_pubsub import pubsub
+from scenes import Scene, centre, make_collection, ramp
+from streams import played, prism
+
+from rasteret_beam import OptionError, PointsError
+from rasteret_beam.runners import launch
+
+SCENE = Scene(name="a", pixels=ramp(64, 64))
+SUBSCRIPTION = "projects/my-project/subscriptions/points"
+TOPIC = "projects/my-project/topics/samples"
+LOCAL = "apache_beam.runners.direct.direct_runner.BundleBasedDirectRunner"
+MODULE = script("sample_points_streaming")
+
+
+def _message(row, col, **more):
+    x, y = centre(SCENE, row, col)
+    return json.dumps({"x": x, "y": y, **more}).encode()
+
+
+def _options(place, *flags, **given):
+    given = {"collection": f"{place}/collection.parquet", "bands": "B1",
+             "points_crs": "EPSG:32631", **given}  # fmt: skip
+    words = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    options = launch.parse([*words, *flags], MODULE.SamplePointsStreamingOptions)
+    return options, options.view_as(MODULE.SamplePointsStreamingOptions)
+
+
+@pytest.fixture
+def place(tmp_path):
+    make_collection(tmp_path, [SCENE])
+    return tmp_path
+
+
+def _play(place, *steps, **given):
+    options, ours = _options(place, *prism(), output=place / "out", **given)
+    with beam.Pipeline(options=options) as pipeline:
+        MODULE.sample_messages(pipeline | played(*steps), ours)
+
+
+def test_each_window_has_files_and_late_points_theirs(place):
+    _play(
+        place, (1, _message(1, 2, id=1)), (2, _message(3, 4, id=2)), 70,
+        (3, _message(5, 6, id=3)), (71, _message(7, 8, id=4)),
+        id_column="id", window_seconds=60, allowed_lateness_seconds=600, refresh_seconds=0,
+    )  # fmt: skip
+    found = {
+        path.name: sorted(zip(*pq.read_table(path).select(["point_index", "value"]).to_pydict()
+                              .values(), strict=True))
+        for path in (place / "out").glob("*.parquet")
+    }  # fmt: skip
+    first = "samples-1970-01-01T00.00.00Z-1970-01-01T00.01.00Z"
+    second = "samples-1970-01-01T00.01.00Z-1970-01-01T00.02.00Z"
+    assert found == {
+        f"{first}-00000-of-00001.parquet": [(1, 102.0), (2, 304.0)],
+        f"{first}-pane-1-00000-of-00001.parquet": [(3, 506.0)],
+        f"{second}-00000-of-00001.parquet": [(4, 708.0)],
+    }
+
+
+def test_a_columns_time_decides_the_window_and_broken_messages_become_dead_letters(place):
+    _play(
+        place, (1, _message(1, 2, t="1970-01-01T00:02:05Z")), (2, b"boo"),
+        time_column="t", window_seconds=60, refresh_seconds=0, dead_letters=place / "dead",
+    )  # fmt: skip
+    (path,) = (place / "out").glob("*.parquet")
+    assert path.name.startswith("samples-1970-01-01T00.02.00Z")
+    (letters,) = (place / "dead").glob("*.jsonl")
+    assert json.loads(letters.read_text())["stage"] == "DecodeMessages"
+
+
+def test_messages_come_from_pubsub_and_samples_go_there(place, monkeypatch):
+    with pubsub(monkeypatch) as server:
+        options, ours = _options(
+            place, runner=LOCAL, input_subscription=SUBSCRIPTION, output_topic=TOPIC,
+            id_column="id", window_seconds=1, refresh_seconds=0,
+        )  # fmt: skip
+        pipeline = beam.Pipeline(options=options)
+        MODULE.build(pipeline, ours)
+        result = pipeline.run()
+        for number in range(20):
+            server.send(_message(number, 3, id=number))
+        ends = time.monotonic() + 60
+        while len(server.published[TOPIC]) < 20 and time.monotonic() < ends:
+            time.sleep(0.1)
+        result.cancel()
+        rows = [json.loads(data) for data in server.published[TOPIC]]
+    assert sorted((row["point_index"], row["value"], row["status"]) for row in rows) == [
+        (number, number * 100 + 3.0, "OK") for number in range(20)
+    ]
+    assert server.acknowledged == 20
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "--input_subscription and --input_topic"),
+        ({"input_subscription": SUBSCRIPTION, "input_topic": TOPIC}, "Give one of"),
+        ({"input_subscription": "points"}, "projects/"),
+        ({"input_subscription": SUBSCRIPTION, "runner": "FnApiRunner"}, "reads no Pub/Sub"),
+        ({"input_subscription": SUBSCRIPTION, "output": None}, "give --output"),
+        ({"input_subscription": SUBSCRIPTION, "output_topic": "samples"}, "projects/"),
+        ({"input_subscription": SUBSCRIPTION, "points_crs": None}, "--points_crs is required"),
+        ({"input_subscription": SUBSCRIPTION, "time_attribute": "t", "time_column": "t"}, "one or"),
+        ({"input_subscription": SUBSCRIPTION, "input_format": "avro"}, "need their schema"),
+        ({"input_subscription": SUBSCRIPTION, "tile_cache": "much"}, "number of bytes"),
+        ({"input_subscription": SUBSCRIPTION, "window_seconds": 0}, "expected more than 0"),
+        ({"input_subscription": SUBSCRIPTION, "allowed_lateness_seconds": 1, "layout": "wide"},
+         "several panes"),
+        ({"input_subscription": SUBSCRIPTION, "allowed_lateness_seconds": 1,
+          "max_distance_pixels": 1}, "fire more than once"),
+        ({"input_subscription": SUBSCRIPTION, "join": "partitioned"}, "cell by cell"),
+        ({"input_subscription": SUBSCRIPTION, "refresh_seconds": -1}, "refresh_seconds"),
+        ({"input_subscription": SUBSCRIPTION, "id_column": "status"}, "collide"),
+        ({"input_subscription": SUBSCRIPTION, "id_column": "point_index"}, "point_index"),
+    ],
+)  # fmt: skip
+def test_flags_that_cannot_work_are_refused(place, given, told):
+    given = {"runner": "DirectRunner", "output": place / "out", **given}
+    options, ours = _options(place, **given)
+    with pytest.raises((OptionError, PointsError), match=told):
+        MODULE.build(beam.Pipeline(options=options), ours)
+
+
+def test_a_schema_in_a_file_names_the_columns_to_keep(place):
+    fields = [{"name": n, "type": "double"} for n in ("x", "y")]
+    fields.append({"name": "site", "type": ["null", "string"]})
+    schema = {"type": "record", "name": "Point", "fields": fields}
+    (place / "schema.avsc").write_text(json.dumps(schema))
+    _play(
+        place, (1, _message(1, 2, site="a", other=1)), input_schema=place / "schema.avsc",
+        refresh_seconds=0,
+    )
+    (path,) = (place / "out").glob("*.parquet")
+    (row,) = pq.read_table(path).to_pylist()
+    assert (row["site"], row["value"]) == ("a", 102.0)
+    assert "other" not in row
+
+
+def test_dataflow_gets_a_streaming_job_whose_steps_have_our_names(place):
+    job = compiled(
+        "sample_points_streaming", "SamplePointsStreamingOptions",
+        collection=f"{place}/collection.parquet", bands="B1", points_crs="EPSG:32631",
+        input_subscription=SUBSCRIPTION, output="gs://my-bucket/out", output_topic=TOPIC,
+        dead_letters="gs://my-bucket/dead",
+    )
+    names = {step.unique_name.split("/")[0] for step in job.graph.components.transforms.values()}
+    assert {"ReadMessages", "DecodeMessages", "IntoWindows", "BatchMessages", "SamplePoints",
+            "WriteSamples", "EncodeSamples", "WriteToPubSub",
+            "WriteDeadLetters"} <= names  # fmt: skip

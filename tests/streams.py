@@ -1,0 +1,49 @@
+"""Streams that tests play: what comes when, and engines that take them."""
+
+import pytest
+from apache_beam.metrics.metric import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing.test_stream import TestStream
+from apache_beam.transforms.window import TimestampedValue
+from engines.getting import NOT_ASKED_FOR, find_prism
+
+from rasteret_beam.transforms._metrics import NAMESPACE
+
+LOCAL = PipelineOptions(["--runner", "DirectRunner", "--streaming"])
+"""Beam's own player of TestStream: one process, and late elements may find their window open."""
+
+
+def prism(**given):
+    """Flags of Prism, a whole engine that fires late panes as Beam defines them."""
+    program, why = find_prism()
+    if program is None or NOT_ASKED_FOR:
+        pytest.skip(NOT_ASKED_FOR or why)
+    flags = {
+        "runner": "PrismRunner", "prism_location": str(program), "environment_type": "LOOPBACK",
+        **given,
+    }  # fmt: skip
+    return ["--streaming", *(f"--{name}={value}" for name, value in flags.items())]
+
+
+def played(*steps, tags=None):
+    """A TestStream: (time, element) comes at that time, a number is a watermark.
+
+    With tags a step is (tag, step), and a watermark without one is that of all.
+    """
+    stream = TestStream(output_tags=set(tags or ())) if tags else TestStream()
+    for step in steps:
+        tag, what = step if tags and isinstance(step[0], str) else (None, step)
+        if isinstance(what, tuple):
+            stream.add_elements([TimestampedValue(what[1], what[0])], tag=tag)
+        else:
+            stream.advance_watermark_to(what, tag=tag)
+    return stream.advance_watermark_to_infinity()
+
+
+def counters(result):
+    """Our counters of a run, by name."""
+    found = {}
+    for counter in result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
+        name = counter.key.metric.name
+        found[name] = found.get(name, 0) + (counter.committed or counter.attempted or 0)
+    return found
