@@ -11,15 +11,16 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from rasteret_beam import schema
+from rasteret_beam import bigquery, schema
 from rasteret_beam.errors import OptionError
 from rasteret_beam.grid import crs
 from rasteret_beam.output.arranging import GROUP_ROWS
 from rasteret_beam.output.parts import LAT, LON
 
-FORMATS = ("parquet", "geoparquet", "csv")
+FORMATS = ("parquet", "geoparquet", "csv", "bigquery")
+"""``bigquery`` is Parquet whose types and names BigQuery loads, with a GEOGRAPHY column."""
 
-PLACED_FORMATS = ("geoparquet",)
+PLACED_FORMATS = ("geoparquet", "bigquery")
 """Formats whose rows have a place on Earth."""
 
 SUFFIXES = (".parquet", ".csv")
@@ -30,6 +31,7 @@ LEAST_GROUP_ROWS, MOST_GROUP_ROWS = GROUP_ROWS // 2, GROUP_ROWS * 3 // 2
 
 _GEOMETRY, _GEOMETRY_BBOX = "geometry", "geometry_bbox"
 _COMPRESSION_LEVEL = 3
+_HALF_TURN, _POLE = 180, 90
 _DELTAS = {"point_index": "DELTA_BINARY_PACKED"}
 _LITTLE_ENDIAN, _POINT = 1, 1
 _WKB_POINT = np.dtype([("order", "u1"), ("kind", "<u4"), ("x", "<f8"), ("y", "<f8")])
@@ -82,6 +84,8 @@ class TableWriter:
         if self._format == "geoparquet":
             table = _with_geometry(table)
         table = schema.plain(table)
+        if self._format == "bigquery":
+            table = bigquery.loadable(_with_geography(table))
         if self._format == "csv":
             table = _printable(table)
         if self._writer is None:
@@ -117,7 +121,8 @@ class TableWriter:
         return pq.ParquetWriter(
             self._file, found, compression="zstd", compression_level=_COMPRESSION_LEVEL,
             use_dictionary=_repetitive(found),
-            column_encoding=_DELTAS,
+            # BigQuery does not say that it reads this encoding.
+            column_encoding=None if self._format == "bigquery" else _DELTAS,
         )  # fmt: skip
 
 
@@ -137,6 +142,18 @@ def _with_geometry(table: pa.Table) -> pa.Table:
     table = table.drop_columns([LON, LAT])
     table = table.append_column(_GEOMETRY, _wkb_points(lon, lat, present))
     return table.append_column(_GEOMETRY_BBOX, bbox)
+
+
+def _with_geography(table: pa.Table) -> pa.Table:
+    """Turns longitude and latitude into WKB points, null where there is no place on Earth.
+
+    One latitude that is none would make BigQuery refuse all rows.
+    """
+    _check_free(table, (bigquery.GEOGRAPHY_COLUMN,), "BigQuery")
+    lon, lat = (table[name].to_numpy() for name in (LON, LAT))
+    around = np.where(np.abs(lon) > _HALF_TURN, (lon + _HALF_TURN) % 360 - _HALF_TURN, lon)
+    points = _wkb_points(around, lat, np.abs(lat) <= _POLE)
+    return table.drop_columns([LON, LAT]).append_column(bigquery.GEOGRAPHY_COLUMN, points)
 
 
 def _check_free(table: pa.Table, names: tuple[str, ...], owner: str) -> None:
@@ -163,7 +180,7 @@ def _wkb_points(lon: np.ndarray, lat: np.ndarray, present: np.ndarray) -> pa.Arr
 
 def _repetitive(found: pa.Schema) -> list[str]:
     """Columns worth a dictionary: to look for repetitions in coordinates is half the work."""
-    unique = (*schema.POINT_COLUMNS, _GEOMETRY)
+    unique = (*schema.POINT_COLUMNS, _GEOMETRY, bigquery.GEOGRAPHY_COLUMN)
     return [
         field.name for field in found
         if field.name not in unique and not pa.types.is_nested(field.type)
