@@ -35,7 +35,7 @@ class Manifest(NamedTuple):
     """What an output consists of.
 
     Attributes:
-        job: Digest of the job that wrote it; "" where nobody gave one.
+        job: Digest of the job that wrote it; the run's name where nobody gave one.
         output_format: ``parquet``, ``geoparquet`` or ``csv``.
         layout: ``long``, ``wide`` or ``array``.
         files: In the order of their names.
@@ -47,7 +47,7 @@ class Manifest(NamedTuple):
     files: tuple[WrittenFile, ...]
 
     def to_json(self) -> str:
-        """Gives it as text; the same for the same rows, whenever they were written."""
+        """Gives it as text; the same for the same job and rows, whenever they were written."""
         told = {
             "version": _VERSION,
             "job": self.job,
@@ -64,6 +64,19 @@ def make_manifest(
 ) -> Manifest:
     """Gives the manifest of files in any order."""
     return Manifest(job, output_format, layout, tuple(sorted(files)))
+
+
+def files_of(text: str) -> tuple[WrittenFile, ...]:
+    """Gives the files that a manifest lists.
+
+    Raises:
+        ValueError: The text is no manifest.
+    """
+    try:
+        return tuple(WrittenFile(**file) for file in json.loads(text)["files"])
+    except (KeyError, TypeError) as error:
+        msg = f"not a manifest: {text[:100]!r}"
+        raise ValueError(msg) from error
 
 
 def job_of(text: str) -> str:

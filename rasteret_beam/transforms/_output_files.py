@@ -8,10 +8,18 @@ from typing import NamedTuple
 
 from apache_beam.io.filesystems import FileSystems
 
+from rasteret_beam.errors import OutputError
 from rasteret_beam.output import Layout
 from rasteret_beam.output.earlier import EarlierRun
 from rasteret_beam.output.formats import SUFFIXES, TableWriter, suffix_of
-from rasteret_beam.output.manifest import MANIFEST, RUN_FOLDER, WrittenFile, make_manifest
+from rasteret_beam.output.manifest import (
+    MANIFEST,
+    RUN_FOLDER,
+    WrittenFile,
+    files_of,
+    job_of,
+    make_manifest,
+)
 from rasteret_beam.output.shard_files import ShardTask, write_file
 from rasteret_beam.transforms._folders import (
     make_folder,
@@ -80,6 +88,17 @@ class OutputFiles:
         shard, suffix = task.shard, suffix_of(self.output_format)
         final = f"{_PREFIX}{self.window}-{shard.number:05d}-of-{shard.n_shards:05d}{suffix}"
         name = FileSystems.join(self._staged, f"{final}-{uuid.uuid4().hex}")
+        try:
+            return self._write(task, earlier, name, final)
+        except OutputError:
+            done = self._published(final)
+            if done is None or all(FileSystems.exists(source.part) for source in task.sources):
+                raise
+            return done
+
+    def _write(
+        self, task: ShardTask, earlier: EarlierRun | None, name: str, final: str,
+    ) -> Staged:
         with _WRITERS, writing(self.folder):
             make_folder(name)
             with FileSystems.create(name, compression_type="uncompressed") as file:
@@ -108,7 +127,7 @@ class OutputFiles:
         manifest = FileSystems.join(self.folder, RUN_FOLDER, self._manifest_name)
         finals = {file.name: FileSystems.join(self.folder, file.final) for file in staged}
         listed = make_manifest(
-            self.job, self.output_format, self.layout.name,
+            self._told_job, self.output_format, self.layout.name,
             [WrittenFile(file.final, file.rows, file.bytes) for file in staged],
         )  # fmt: skip
         with writing(self.folder):
@@ -125,12 +144,35 @@ class OutputFiles:
             self._clean(parts)
         return sorted(finals.values())
 
+    def _published(self, final: str) -> Staged | None:
+        """Gives a file that an earlier try wrote and published, where there was one.
+
+        A runner may do a step again after it was done, and before it knew. Parts go last
+        of all: where they are gone, what the manifest of the job lists is of them.
+        """
+        manifest = FileSystems.join(self.folder, RUN_FOLDER, self._manifest_name)
+        with writing(self.folder):
+            if not FileSystems.exists(manifest):
+                return None
+            with FileSystems.open(manifest) as file:
+                text = file.read().decode()
+        if job_of(text) != self._told_job:
+            return None
+        gone = FileSystems.join(self._staged, final)
+        listed = (Staged(gone, file.name, file.rows, file.bytes) for file in files_of(text))
+        return next((file for file in listed if file.final == final), None)
+
     def _clean(self, parts: Sequence[str]) -> None:
         if parts:
             FileSystems.delete([name for name in parts if FileSystems.exists(name)])
             return
         for name in ("parts-*", "staged-*"):
             remove_folders(FileSystems.join(self.folder, RUN_FOLDER, name))
+
+    @property
+    def _told_job(self) -> str:
+        """Whose output it is, in the manifest: the job's, or else of this run alone."""
+        return self.job or self.run
 
     @property
     def _staged(self) -> str:

@@ -1,5 +1,6 @@
 """Output files through Beam: whole or not there, rerun, windows, and what goes wrong."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, Repeatedly
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
 from sample_rows import batch, record
@@ -19,7 +21,11 @@ from sample_rows import batch, record
 from rasteret_beam import WriteDeadLetters, WriteSamples
 from rasteret_beam.elements import DeadLetter, SampleBatch
 from rasteret_beam.errors import OptionError, OutputError
+from rasteret_beam.output import Layout
 from rasteret_beam.output.manifest import job_of
+from rasteret_beam.output.part_writer import PartWriter
+from rasteret_beam.output.shard_files import plan_files
+from rasteret_beam.transforms._output_files import OutputFiles
 
 
 def _batches(n_rows=10, n_records=3):
@@ -66,8 +72,8 @@ def test_nothing_else_is_left_behind(tmp_path):
 
 
 def test_a_rerun_gives_the_same_bytes_in_any_order_of_batches(tmp_path):
-    _write(tmp_path / "a", _batches())
-    _write(tmp_path / "b", _batches()[::-1])
+    _write(tmp_path / "a", _batches(), job="one")
+    _write(tmp_path / "b", _batches()[::-1], job="one")
     for name in ("samples-00000-of-00001.parquet", "_run/manifest.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
@@ -110,6 +116,50 @@ def test_each_window_has_files_of_its_own(tmp_path):
     manifests = sorted(path.name for path in (tmp_path / "_run").glob("manifest-*.json"))
     assert len(manifests) == 2
     assert list((tmp_path / "_run").glob("parts-*/*")) == []
+
+
+@pytest.mark.parametrize("job", ["named", ""])
+@pytest.mark.parametrize("windows", [GlobalWindows(), FixedWindows(10)])
+def test_steps_that_a_runner_runs_again_change_nothing(tmp_path, windows, job):
+    outputs = []
+    for repeats in (0, 1):
+        folder = tmp_path / str(repeats)
+        with beam.Pipeline(FnApiRunner(bundle_repeat=repeats)) as pipeline:
+            _ = (
+                pipeline
+                | beam.Create([TimestampedValue(one, 8 * at) for at, one in enumerate(_batches())])
+                | beam.WindowInto(windows)
+                | beam.Map(lambda one: one).with_output_types(SampleBatch)
+                | WriteSamples(folder=str(folder), job=job)
+            )
+        files = [*folder.glob("*.parquet"), *folder.glob("_run/*.json")]
+        outputs.append({path.name: path.read_bytes() for path in files})
+    assert outputs[0].keys() == outputs[1].keys()
+    # Without a job a manifest names the run.
+    compared = [name for name in outputs[0] if job or name.endswith(".parquet")]
+    assert [outputs[0][name] for name in compared] == [outputs[1][name] for name in compared]
+    assert len(outputs[0]) == (2 if isinstance(windows, GlobalWindows) else 4)
+
+
+def test_a_file_whose_parts_went_when_it_was_published_is_not_written_again(tmp_path):
+    files = OutputFiles(str(tmp_path), "parquet", Layout(), "job", "run")
+    name = tmp_path / "_run" / "parts-job" / "run-1.part"
+    name.parent.mkdir(parents=True)
+    writer = PartWriter(with_lonlat=False)
+    for one in _batches():
+        writer.add(one)
+    with name.open("wb") as file:
+        part = writer.write(file, str(name), "run")
+    (task,) = plan_files([part], None, 10**6)
+    staged = files.write(task, None)
+    (final,) = files.publish([staged])
+    data = pathlib.Path(final).read_bytes()
+    again = files.write(task, None)
+    assert (again.final, again.rows, again.bytes) == (staged.final, staged.rows, staged.bytes)
+    assert files.publish([again]) == [final]
+    assert pathlib.Path(final).read_bytes() == data
+    with pytest.raises(OutputError, match="cannot be written"):
+        dataclasses.replace(files, job="another").write(task, None)
 
 
 def test_panes_of_the_global_window_do_not_take_each_others_parts(tmp_path):
