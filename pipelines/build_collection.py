@@ -97,7 +97,9 @@ def build(pipeline: beam.Pipeline, options: BuildCollectionOptions) -> None:
         mode=options.mode,
         name=options.collection_name,
         data_source=source_name,
-        store=store_flags.store_of(options),
+        store=store_flags.store_of(
+            options, dataset=options.dataset or options.data_source,
+        ),
     )
     if options.dead_letters:
         _ = built.dead_letters | "WriteDeadLetters" >> WriteDeadLetters(

@@ -15,12 +15,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from rasteret_beam import (
     Budget,
-    Filters,
     OptionError,
     PointColumns,
     ReadEarlierRun,
     ReadPoints,
-    SampleOptions,
     SamplePoints,
     Store,
     SummarizePlan,
@@ -30,51 +28,43 @@ from rasteret_beam import (
     __version__,
 )
 from rasteret_beam.forecast import prices
-from rasteret_beam.options import MATCHES, NEIGHBOURHOODS, UNMATCHED
 from rasteret_beam.output import FORMATS, LAYOUTS
 from rasteret_beam.output.earlier import EarlierRun
 from rasteret_beam.reporting import SAMPLE_IDENTITIES, SAMPLE_SHARES, sample_summary
-from rasteret_beam.runners import flags, launch, resuming, store_flags
+from rasteret_beam.runners import (
+    bigquery_flags,
+    flags,
+    launch,
+    resuming,
+    sampling_flags,
+    store_flags,
+)
 from rasteret_beam.storage import redact
-from rasteret_beam.storage.answers import FRESHNESS
-from rasteret_beam.transforms.sample_points import JOINS
 from rasteret_beam.transforms.summarize_plan import plan_told
 
 
 class SamplePointsOptions(PipelineOptions):
     """Samples a Collection at points: files in, files out."""
 
-    REQUIRED = ("collection", "points", "bands", "output")
+    REQUIRED = ("collection", "bands", "output")
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         add = functools.partial(launch.add_flag, parser)
         add("--collection", help="Collection: a Parquet folder or file (local, gs://, s3://)")
-        add("--points", help="Points: Parquet, GeoParquet, CSV or GeoJSON; a file or a pattern")
+        add("--points", help="Points: Parquet, GeoParquet, CSV or GeoJSON, a file or a pattern; "
+            "or a BigQuery table: bq://project.dataset.table")
         add("--bands", help="Bands to sample, and ranges of them, separated by commas, semicolons "
             "or spaces: B04,B08 or A00:A63")
-        add("--output", help="Folder for the samples")
-        add("--points_crs", help="CRS of the coordinates, like EPSG:4326; 'none' where they are "
-            "each raster's own; needed unless the file's metadata has it")
-        add("--x_column", help="Column of x or longitude (default: x, lon, longitude, lng)")
-        add("--y_column", help="Column of y or latitude (default: y, lat, latitude)")
-        add("--geometry_column", help="Column of WKB or GeoArrow points")
-        add("--match", default="all", help=f"Records of a point: {' | '.join(MATCHES)}")
-        add("--max_distance_pixels", type=int, default=0,
-            help="How far to look for a valid pixel where the point's own is nodata")
-        add("--return_neighbourhood", default="off",
-            help=f"Pixels around the point's: {' | '.join(NEIGHBOURHOODS)}")
-        add("--date_range", help="Records from/to, both inclusive: 2024-01-01/2024-02-01")
-        add("--bbox", help="Records that overlap xmin,ymin,xmax,ymax (EPSG:4326)")
-        add("--cloud_cover_lt", type=float, help="Records with eo:cloud_cover below this")
-        add("--where", help="Records that meet a condition, like \"platform == 'S2A'\"")
+        add("--output", help="Folder for the samples; or a BigQuery table: "
+            "bq://project.dataset.table")
+        sampling_flags.declare_points(add)
+        sampling_flags.declare_sampling(add)
         add("--output_format", default="parquet", help=f"Format: {' | '.join(FORMATS)}")
         add("--layout", default="long", help=f"Rows: {' | '.join(LAYOUTS)} (a row per sample; per "
             "point and record, with a column per band; the same with all bands in a list)")
         add("--mode", default="replace", help=f"An --output that is there: "
             f"{' | '.join(resuming.MODES)} (go on where a killed run of the same job ended)")
-        add("--unmatched", default="emit",
-            help=f"Points without a sample: {' | '.join(UNMATCHED)} (a row with a status)")
         add("--error_threshold", type=float, default=0.01,
             help="Tolerated share of failed tiles, records or points, 0 to 1")
         add("--dead_letters", help="Folder for what could not be read, as JSON lines")
@@ -86,11 +76,8 @@ class SamplePointsOptions(PipelineOptions):
         add("--max_bytes", help="Read nothing where more bytes are planned, like 20GB or 1.5GiB")
         add("--max_requests", help="Read nothing where more requests than this are planned")
         add("--prices", help="Price table for the plan's estimate, as JSON (default: packaged)")
-        add("--join", default="auto", help=f"How points meet records: {' | '.join(JOINS)} "
-            "(auto: by the collection's size)")
-        add("--data_source", help="Whose band names to know, like sentinel-2-l2a")
-        add("--freshness", default="etag", help="What of a file must be as the index says: "
-            f"{' | '.join(FRESHNESS)} (size for mirrors that change ETags)")
+        sampling_flags.declare_reading(add)
+        bigquery_flags.declare(add)
         store_flags.declare(add)
 
 
@@ -101,6 +88,8 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
         OptionError: A flag is missing, or has a value that cannot work.
     """
     launch.check_given(options, options.REQUIRED)
+    if not options.points_query:
+        launch.check_given(options, ("points",))
     if options.replay and options.replay == options.dead_letters:
         msg = f"--dead_letters {options.dead_letters} would write over what --replay reads"
         raise OptionError(msg)
@@ -110,15 +99,14 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
             "bands, and must not replace whole ones; give --layout long"
         )
         raise OptionError(msg)
-    store = store_flags.store_of(options, options.freshness)
-    columns = PointColumns(
-        crs=options.points_crs,
-        x_column=options.x_column,
-        y_column=options.y_column,
-        geometry_column=options.geometry_column,
-    )
-    read = pipeline | "ReadPoints" >> ReadPoints(
-        pattern=options.points, columns=columns, store=store,
+    store = sampling_flags.store_of(options)
+    columns = sampling_flags.columns_of(options)
+    to_table = bigquery_flags.is_table(options.output)
+    if to_table:
+        bigquery_flags.check_output(options)
+    read = pipeline | "ReadPoints" >> (
+        bigquery_flags.reader_of(options, columns)
+        or ReadPoints(pattern=options.points, columns=columns, store=store)
     )
     job = _job(options, store)
     name, earlier = _resumed(pipeline, options, job, columns)
@@ -131,10 +119,13 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
         )  # fmt: skip
         return
     sampled = read.points | "SamplePoints" >> dataclasses.replace(job, earlier=earlier)
-    _ = sampled.samples | "WriteSamples" >> WriteSamples(
-        folder=options.output, output_format=options.output_format, layout=options.layout,
-        bands=job.options.bands, job=name, earlier=earlier,
-    )  # fmt: skip
+    if to_table:
+        bigquery_flags.write(sampled.samples, options, job.options.bands)
+    else:
+        _ = sampled.samples | "WriteSamples" >> WriteSamples(
+            folder=options.output, output_format=options.output_format, layout=options.layout,
+            bands=job.options.bands, job=name, earlier=earlier,
+        )  # fmt: skip
     if options.dead_letters:
         letters = (read.dead_letters, sampled.dead_letters, sampled.unusable_records)
         together = letters | "DeadLetters" >> beam.Flatten()
@@ -149,6 +140,8 @@ def _resumed(
         job.options, job.filters, job.data_source, columns, options.output_format, options.layout,
         options.replay, __version__,
     )  # fmt: skip
+    if bigquery_flags.is_remote(options):
+        return "", None
     name = resuming.name_of(options.mode, job.store, (job.collection, options.points), choices)
     if options.mode != "resume":
         return name, None
@@ -159,19 +152,8 @@ def _resumed(
 def _job(options: SamplePointsOptions, store: Store) -> SamplePoints:
     return SamplePoints(
         collection=options.collection,
-        options=SampleOptions(
-            bands=flags.band_names("--bands", options.bands),
-            match=options.match,
-            max_distance_pixels=options.max_distance_pixels,
-            return_neighbourhood=options.return_neighbourhood,
-            unmatched=options.unmatched,
-        ),
-        filters=Filters(
-            date_range=flags.date_range(options.date_range),
-            bbox=flags.bbox(options.bbox),
-            cloud_cover_lt=options.cloud_cover_lt,
-            where=options.where,
-        ),
+        options=sampling_flags.sample_options_of(options),
+        filters=sampling_flags.filters_of(options),
         data_source=options.data_source,
         store=store,
         join=options.join,

@@ -24,7 +24,8 @@ BATCH_ROWS = 65536
 NO_CRS = "none"
 """Spelling of "the coordinates are each raster's own": no transformation at all."""
 
-_COORDINATE_PAIRS = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"), ("lng", "lat"))
+COORDINATE_PAIRS = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"), ("lng", "lat"))
+"""Columns that are taken for coordinates where none are named, in this order."""
 EXTENSION_NAME = b"ARROW:extension:name"
 EXTENSION_METADATA = b"ARROW:extension:metadata"
 _POINT_TYPE = 0
@@ -160,7 +161,7 @@ def _coordinate_columns(schema: pa.Schema, columns: PointColumns) -> tuple[str, 
             )
             raise PointsError(msg)
         return pair
-    for pair in _COORDINATE_PAIRS:
+    for pair in COORDINATE_PAIRS:
         if set(pair) <= set(schema.names):
             return pair
     msg = (

@@ -12,7 +12,7 @@ _SAMPLE_SUMMARY = """\
 Records   {records_read} read, {records_failed} unusable, {bands_missing} without a band
 Points    {points_read} read, {points_with_rows} sampled, {points_unmatched} unmatched, \
 {points_invalid} invalid
-Tiles     {tiles_planned} planned, {tiles_fetched} read ({bytes_fetched}), \
+Tiles     {tiles_planned} planned, {tiles_fetched} read ({bytes_fetched}), {cached}\
 {tiles_sparse} sparse, {tiles_failed} failed
 Rows      {rows_written} written in {seconds} s ({rate} points/s)"""
 _SAMPLE_COUNTERS = (
@@ -73,7 +73,10 @@ class Identity(NamedTuple):
 
 SAMPLE_IDENTITIES = (
     Identity("points", "points_read", ("points_invalid", "points_unmatched", "points_with_rows")),
-    Identity("tiles", "tiles_planned", ("tiles_fetched", "tiles_sparse", "tiles_failed")),
+    Identity(
+        "tiles", "tiles_planned",
+        ("tiles_fetched", "tiles_cached", "tiles_sparse", "tiles_failed"),
+    ),
 )
 BUILD_IDENTITIES = (
     Identity("files", "files_seen", ("files_indexed", "files_unchanged", "files_failed")),
@@ -82,6 +85,7 @@ SAMPLE_SHARES = (
     Share("tiles", "tiles_failed", "tiles_planned"),
     Share("records", "records_failed", "records_read"),
     Share("points", "points_malformed", "points_read"),
+    Share("messages", "messages_failed", "messages_read"),
 )
 BUILD_SHARES = (
     Share("files", "files_failed", "files_seen"),
@@ -112,6 +116,8 @@ def progress_line(counts: Mapping[str, int], seconds: float) -> str:
 def sample_summary(counts: Mapping[str, int], seconds: float) -> str:
     """Gives the closing lines of a sampling job."""
     tell = {name: f"{counts.get(name, 0):,}" for name in _SAMPLE_COUNTERS}
+    cached = counts.get("tiles_cached", 0)
+    tell["cached"] = f"{cached:,} read before, " if cached else ""
     tell["bytes_fetched"] = human_bytes(counts.get("bytes_fetched", 0))
     tell["seconds"] = f"{seconds:.1f}"
     tell["rate"] = f"{counts.get('points_read', 0) / max(seconds, 1e-3):,.0f}"

@@ -18,13 +18,16 @@ def tabulate(
 
     Args:
         rows: The rows.
-        schema: Types of their fields; None takes them from the values.
+        schema: Types of their fields, of which others are left out; None takes all fields,
+            and their types from the values.
         without: Rows that are known to be broken.
 
     Returns:
         The table, nulls in place of rows that are broken or do not fit the others; and
         by row, why those do not.
     """
+    if schema is None:
+        rows = _alike(rows)
     if not without:
         with contextlib.suppress(*_MISFITS):
             return pa.Table.from_pylist(rows, schema=schema).combine_chunks(), {}
@@ -48,6 +51,15 @@ def tabulate(
     nothing, there = dict.fromkeys(fields), set(kept)
     full = [{**nothing, **row} if at in there else nothing for at, row in enumerate(rows)]
     return pa.Table.from_pylist(full, schema=schema).combine_chunks(), unfit
+
+
+def _alike(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with the fields of all: Arrow would take those of the first for all there are."""
+    first = rows[0].keys() if rows else ()
+    if all(row.keys() == first for row in rows):
+        return rows
+    nothing = dict.fromkeys(name for row in rows for name in row)
+    return [{**nothing, **row} for row in rows]
 
 
 def _fitting(rows: list[dict[str, Any]], some: list[int], schema: pa.Schema | None) -> list[int]:

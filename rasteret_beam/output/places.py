@@ -16,6 +16,7 @@ CELL_SHIFT = 12
 """A cell is 2**12 places: some 40 km on the Earth."""
 
 _ORDER = PLACE_BITS // 2
+_POLE = 90
 _POINTS_SHIFT = 5
 _ELSEWHERE_MASK = (1 << 28) - 1
 
@@ -60,5 +61,5 @@ def _lonlat(source: str | None, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarra
     if source is None or crs.lonlat_of(source) != crs.LONLAT:
         return nowhere, nowhere
     lon, lat = crs.transform(source, crs.LONLAT, x, y)
-    there = np.isfinite(lon) & np.isfinite(lat)
+    there = np.isfinite(lon) & (np.abs(lat) <= _POLE)
     return np.where(there, lon, np.nan), np.where(there, lat, np.nan)

@@ -10,6 +10,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
+from rasteret_beam.bigquery import SCHEME
 from rasteret_beam.errors import OptionError
 from rasteret_beam.reporting import Identity, Share, complaints
 from rasteret_beam.runners.failures import (
@@ -83,7 +84,9 @@ class Ending:
             started: When, UTC.
         """
         self._given, self._report, self._started = options_given(options), report, started
-        self._folder = getattr(ours, "output", None)
+        output = getattr(ours, "output", None) or ""
+        # A table has no place for a file.
+        self._folder = "" if output.startswith(SCHEME) else output
         self._has_dead_letters = bool(getattr(ours, "dead_letters", None))
 
     def after_end(self, counts: Counter[str], state: str | None, seconds: float) -> int:

@@ -12,10 +12,11 @@ from typing import Any, TextIO, TypeVar
 
 import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
 
 from rasteret_beam.errors import OptionError, RasteretBeamError
 from rasteret_beam.reporting import progress_line
+from rasteret_beam.runners import engine_flags
 from rasteret_beam.runners.ending import Ending, Report, say
 from rasteret_beam.runners.failures import EXIT_OK, EXIT_REFUSED, quiet_beam
 from rasteret_beam.runners.resuming import NothingToDoError
@@ -63,7 +64,8 @@ def parse(argv: Sequence[str], ours: type[PipelineOptions]) -> PipelineOptions:
 
     Args:
         argv: The flags.
-        ours: The pipeline's options class; ``--help`` lists its flags.
+        ours: The pipeline's options class; ``--help`` lists its flags. Where it has a true
+            ``STREAMING``, Beam's ``--streaming`` is taken for given.
 
     Raises:
         OptionError: A flag that neither knows.
@@ -77,12 +79,21 @@ def parse(argv: Sequence[str], ours: type[PipelineOptions]) -> PipelineOptions:
         cls._add_argparse_args(parser)
     _, unknown = parser.parse_known_args(list(argv))
     if unknown:
+        engine_flags.declare(parser, list(argv))
+        _, unknown = parser.parse_known_args(list(argv))
+    if unknown:
         msg = f"Unknown option(s): {' '.join(unknown)}; --help lists those that are known"
         raise OptionError(msg)
     options = PipelineOptions(list(argv))
     standard = options.view_as(StandardOptions)
+    # Before there is a pipeline: it takes its options as they are then.
+    standard.streaming = standard.streaming or getattr(ours, "STREAMING", False)
     if standard.runner is None:
         standard.runner = _LOCAL_RUNNER
+    setup = options.view_as(SetupOptions)
+    if setup.save_main_session is None:
+        # All that workers run is in the package: a script's own names stay with it.
+        setup.save_main_session = False
     return options
 
 

@@ -53,7 +53,7 @@ class BatchPoints(NamedOutputs):
             is a 63-bit hash of the row and its timestamp: the same in every retry, and
             shared by rows that are equal in both.
         schema: Arrow types of the fields, where Python's values leave them open (a
-            field that is None in a whole batch).
+            field that is None in a whole batch); other fields are left out.
     """
 
     columns: PointColumns

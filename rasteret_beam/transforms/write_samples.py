@@ -49,7 +49,8 @@ class WriteSamples(beam.PTransform):
 
     Attributes:
         folder: Where to write.
-        output_format: ``parquet``, ``geoparquet`` or ``csv``.
+        output_format: ``parquet``, ``geoparquet``, ``csv``, or ``bigquery``: Parquet as
+            BigQuery loads it.
         layout: ``long``: a row per (point, record, band); ``wide``: per (point, record),
             a column per band; ``array``: per (point, record), all bands in one list.
         bands: The bands in the order wanted, for ``wide`` and ``array``.

@@ -127,6 +127,7 @@ def test_points_that_are_nowhere_on_earth_have_no_geometry():
     batches = (
         batch([nan, 1.0], [1.0, float("inf")]),
         batch([5.0], [6.0], crs=None),
+        batch([5.0], [90.5]),
         batch([7.0], [8.0], of=record()),
     )
     table = pq.read_table(_written("geoparquet", *batches))

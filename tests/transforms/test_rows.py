@@ -51,6 +51,13 @@ def test_a_batch_never_crosses_windows_and_keeps_every_time():
     ]  # fmt: skip
 
 
+def test_a_field_that_only_later_rows_have_is_kept():
+    rows = [{"lon": 1.0, "lat": 2.0}, {"lon": 3.0, "lat": 4.0, "plot": "b"}]
+    ((batch, _),), letters = _batches(rows)
+    assert letters == []
+    assert batch.points.column("plot").to_pylist() == [None, "b"]
+
+
 def test_a_field_becomes_the_index():
     ((batch, _),), _ = _batches([{"lon": 1.0, "lat": 2.0, "key": 77}], index_field="key")
     assert batch.points.column("point_index").to_pylist() == [77]
