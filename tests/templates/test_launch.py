@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
-from dataflow import PIPELINES, SERVICE, as_flags, script
+from dataflow import PIPELINES, SERVICE, as_flags
 from gcs import serving_bucket
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
@@ -105,11 +105,11 @@ def test_a_launch_leaves_a_job_that_names_its_graph(name, launcher, place):
     assert not any(file.endswith("pickled_main_session") for file in launcher.names())
 
 
-def test_a_wrong_parameter_ends_the_launch_with_a_line_that_says_what(place, capsys):
+def test_a_wrong_parameter_ends_the_launch_with_a_line_that_says_what(launcher, place):
     wrong = {**_parameters("sample_points", place), "bands": "A63:A00"}
-    flags = as_flags(**wrong, **SERVICE, template_location=LOCATION)
-    assert script("sample_points").run(flags) == 2
-    assert "error: --bands has 'A63:A00', expected the lower number" in capsys.readouterr().err
+    done = launcher.launch("sample_points", **wrong)
+    assert done.returncode == 2
+    assert "error: --bands has 'A63:A00', expected the lower number" in done.stderr
 
 
 def test_setup_file_stages_all_that_workers_need(launcher, place, tmp_path):
