@@ -23,36 +23,32 @@ PIPELINE = pathlib.Path(__file__).resolve().parents[2] / "pipelines" / "sample_p
 DEADLINE_SECONDS = 120
 
 
-class GatedServer(RangeServer):
-    """Answers for a file only while the gate lets it."""
+class SlowServer(RangeServer):
+    """Answers one request after another while it is slow, and none that is too many."""
 
     def __init__(self):
         super().__init__({})
-        self.gate = threading.Semaphore(1_000_000)
-        self.asking = 0
-        self._counting = threading.Lock()
+        self._one = threading.Lock()
+        self._left = threading.Semaphore(1_000_000)
+        self._seconds = 0.0
 
     def note(self, method, target, wanted):
-        with self._counting:
-            gate = self.gate
-            self.asking += 1
-        gate.acquire()
-        if gate is not self.gate:
+        left = self._left
+        if self._seconds:
+            with self._one:
+                time.sleep(self._seconds)
+        left.acquire()
+        if left is not self._left:
             # Whoever asked was killed since.
             return "", 404
         return super().note(method, target, wanted)
 
-    def shut(self, n_pass):
-        """Lets some pass and no more, and counts anew; who still waits goes away."""
-        with self._counting:
-            before, self.gate = self.gate, threading.Semaphore(n_pass)
-            self.requests.clear()
-            self.asking = 0
+    def begin(self, *, seconds=0.0, n_answers=1_000_000):
+        """Counts anew; who still waits goes away."""
+        before, self._left = self._left, threading.Semaphore(n_answers)
+        self._seconds = seconds
+        self.requests.clear()
         before.release(1_000_000)
-
-    def open(self):
-        """Lets everybody pass, and counts anew."""
-        self.shut(1_000_000)
 
     def files_asked_for(self):
         return {path for path, _ in self.requests}
@@ -60,13 +56,13 @@ class GatedServer(RangeServer):
 
 @pytest.fixture(scope="module")
 def server():
-    gated = GatedServer()
-    thread = threading.Thread(target=gated.serve_forever, args=(0.01,), daemon=True)
+    slow = SlowServer()
+    thread = threading.Thread(target=slow.serve_forever, args=(0.01,), daemon=True)
     thread.start()
-    yield gated
-    gated.gate.release(1_000_000)
-    gated.shutdown()
-    gated.server_close()
+    yield slow
+    slow.begin()
+    slow.shutdown()
+    slow.server_close()
     thread.join()
 
 
@@ -113,21 +109,20 @@ def run(sample, capsys):
 
 
 def _kill_half_way(server, flags, output, *more):
-    """Kills a run when the first part of its output is there; how many files it asked for."""
-    server.shut(0)
+    """Kills a run when the first part of its output is there; the files it asked for."""
+    server.begin(seconds=0.05)
     process = _start(flags, "--output", output, *more)
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not list(output.glob("_run/parts-*/*.part")):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        # One at a time, and never the last of them.
-        if sum(server.requests.values()) < server.asking and server.asking < 2 * N_SCENES - 8:
-            server.gate.release()
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=DEADLINE_SECONDS)
+    try:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not list(output.glob("_run/parts-*/*.part")):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=DEADLINE_SECONDS)
     asked = server.files_asked_for()
-    server.open()
+    server.begin()
     return asked
 
 
@@ -163,7 +158,7 @@ def test_a_fallback_across_blocks_is_gone_on_from(server, job, run, tmp_path):
     more = ("--max_distance_pixels", "2")
     output = tmp_path / "resumed"
     # Rows wait for their neighbours' pixels: nothing is in the output yet.
-    server.shut(N_SCENES // 2)
+    server.begin(n_answers=N_SCENES // 2)
     process = _start(flags, "--output", output, *more)
     deadline = time.monotonic() + DEADLINE_SECONDS
     while sum(server.requests.values()) < N_SCENES // 2:
@@ -171,7 +166,7 @@ def test_a_fallback_across_blocks_is_gone_on_from(server, job, run, tmp_path):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=DEADLINE_SECONDS)
-    server.open()
+    server.begin()
     assert run(flags, "--output", output, "--mode", "resume", *more)[0] == 0
     assert run(flags, "--output", tmp_path / "clean", *more)[0] == 0
     assert _bytes_of(output) == _bytes_of(tmp_path / "clean")
@@ -254,7 +249,7 @@ def _workers_of(process):
 def test_a_worker_that_is_killed_in_a_bundle_leaves_nothing_half_done(server, job, run, tmp_path):
     _, flags = job
     output = tmp_path / "samples"
-    server.shut(N_SCENES // 2)
+    server.begin(n_answers=N_SCENES // 2)
     process = _start(
         flags, "--output", output,
         "--direct_running_mode", "multi_processing", "--direct_num_workers", "2",
@@ -265,7 +260,7 @@ def test_a_worker_that_is_killed_in_a_bundle_leaves_nothing_half_done(server, jo
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(_workers_of(process)[0], signal.SIGKILL)
-    server.open()
+    server.begin()
     process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode != 0
     assert list(output.glob("samples-*")) == []
