@@ -108,11 +108,9 @@ class PartWriter:
         """
         file.write(MAGIC)
         offset, blobs = len(MAGIC), []
-        for rows in self._runs():
+        for rows, reach in self._runs():
             data = _to_ipc(self._with_units(rows))
             file.write(data)
-            place = rows.column(PLACE).to_numpy()
-            reach = (int(place.min()), int(place.max())) if len(place) else (0, -1)
             blobs.append(Blob(offset, len(data), rows.num_rows, *reach))
             offset += len(data)
         tallies = tuple(
@@ -143,24 +141,27 @@ class PartWriter:
         self._located = index, locate(source, x, y, index.to_numpy())
         return self._located[1]
 
-    def _runs(self) -> Iterator[pa.RecordBatch]:
-        """What is held, near rows together, some ten thousand at a time."""
+    def _runs(self) -> Iterator[tuple[pa.RecordBatch, tuple[int, int]]]:
+        """What is held in the order of its spots, some at a time; and which spots these are.
+
+        Each file reads its spots of every part: where runs reach over others it would read
+        rows in vain.
+        """
         if not self._held:
             if self._nothing is not None:
                 none = np.zeros(0)
-                yield self._as_stored(_Held(self._nothing, 0, -1, Placed(none, none, none)))
+                yield self._as_stored(_Held(self._nothing, 0, -1, Placed(*[none] * 4))), (0, -1)
             return
-        first = [int(held.placed.place.min()) for held in self._held]
-        run: list[pa.RecordBatch] = []
-        n_rows = 0
-        for at in sorted(range(len(first)), key=first.__getitem__):
-            rows = self._as_stored(self._held[at])
-            if run and (n_rows >= BLOB_ROWS or not rows.schema.equals(run[0].schema)):
-                yield _together(run)
-                run, n_rows = [], 0
-            run.append(rows)
-            n_rows += rows.num_rows
-        yield _together(run)
+        alike: dict[pa.Schema, list[_Held]] = {}
+        for held in self._held:
+            alike.setdefault(held.samples.schema.remove_metadata(), []).append(held)
+        for group in alike.values():
+            rows = _together([self._as_stored(held) for held in group])
+            spot = np.concatenate([held.placed.spot for held in group])
+            order = np.argsort(spot, kind="stable")
+            for start in range(0, len(order), BLOB_ROWS):
+                at = order[start : start + BLOB_ROWS]
+                yield rows.take(pa.array(at)), (int(spot[at[0]]), int(spot[at[-1]]))
 
     def _as_stored(self, held: _Held) -> pa.RecordBatch:
         samples, placed = held.samples, held.placed

@@ -42,15 +42,15 @@ class Blob(NamedTuple):
         offset: First byte.
         length: Number of bytes.
         n_rows: Number of rows.
-        first_place: The least place of its rows.
-        last_place: The greatest; less than ``first_place`` where there are no rows.
+        first_spot: The least spot of its rows.
+        last_spot: The greatest; less than ``first_spot`` where there are no rows.
     """
 
     offset: int
     length: int
     n_rows: int
-    first_place: int
-    last_place: int
+    first_spot: int
+    last_spot: int
 
 
 class BlockTally(NamedTuple):

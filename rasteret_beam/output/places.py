@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rasteret_beam import row_sums
 from rasteret_beam.grid import crs
 from rasteret_beam.grid.hilbert import hilbert_indexes
 
@@ -14,6 +15,10 @@ PLACE_BITS = 32
 
 CELL_SHIFT = 12
 """A cell is 2**12 places: some 40 km on the Earth."""
+
+_SPOT_BITS = 8
+SPOTS = 1 << _SPOT_BITS
+"""Shares of a cell's points, among which the files of a crowded cell are dealt out."""
 
 _ORDER = PLACE_BITS // 2
 _POLE = 90
@@ -29,11 +34,14 @@ class Placed(NamedTuple):
         lon: float64, shape (n_points,), degrees in OGC:CRS84; NaN for points without a
             place on Earth.
         lat: float64, shape (n_points,), likewise.
+        spot: int64, shape (n_points,): the cell, and in it one of ``SPOTS`` shares of its
+            points, by their index.
     """
 
     place: np.ndarray
     lon: np.ndarray
     lat: np.ndarray
+    spot: np.ndarray
 
 
 def locate(
@@ -50,10 +58,17 @@ def locate(
     lon, lat = _lonlat(source, x, y)
     there = ~np.isnan(lon)
     if there.all():
-        return Placed(hilbert_indexes(lon, lat, _ORDER), lon, lat)
+        place = hilbert_indexes(lon, lat, _ORDER)
+        return Placed(place, lon, lat, spots(place, point_index))
     place = (point_index >> _POINTS_SHIFT & _ELSEWHERE_MASK) + (1 << PLACE_BITS)
     place[there] = hilbert_indexes(lon[there], lat[there], _ORDER)
-    return Placed(place, lon, lat)
+    return Placed(place, lon, lat, spots(place, point_index))
+
+
+def spots(place: np.ndarray, point_index: np.ndarray) -> np.ndarray:
+    """Gives the spot of each point: parts are in their order, and files are runs of them."""
+    share = row_sums.point_hashes(point_index) >> np.uint64(64 - _SPOT_BITS)
+    return (place >> CELL_SHIFT) * SPOTS + share.astype(np.int64)
 
 
 def _lonlat(source: str | None, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

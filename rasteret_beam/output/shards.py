@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rasteret_beam import row_sums
 from rasteret_beam.output.parts import PLACE, UNIT
-from rasteret_beam.output.places import CELL_SHIFT
+from rasteret_beam.output.places import SPOTS, spots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,10 +42,10 @@ class Shard(NamedTuple):
 
     def needs(self, part: Part) -> tuple[Blob, ...]:
         """Gives the runs of rows of a part that may have some of the shard's."""
-        first, stop = self.first_cell << CELL_SHIFT, (self.last_cell + 1) << CELL_SHIFT
         return tuple(
-            blob for blob in part.blobs if blob.first_place < stop and blob.last_place >= first
-        )
+            blob for blob in part.blobs
+            if blob.first_spot < self._stop_spot and blob.last_spot >= self._first_spot
+        )  # fmt: skip
 
     def pick(self, rows: pa.RecordBatch, allowed: np.ndarray) -> np.ndarray:
         """Finds the shard's rows.
@@ -58,13 +57,17 @@ class Shard(NamedTuple):
         Returns:
             int64, their indexes, ascending.
         """
-        cell = rows.column(PLACE).to_numpy() >> CELL_SHIFT
+        spot = spots(rows.column(PLACE).to_numpy(), rows.column("point_index").to_numpy())
         mine = allowed[rows.column(UNIT).to_numpy()]
-        mine &= (cell >= self.first_cell) & (cell <= self.last_cell)
-        if self.n_turns > 1:
-            hashes = row_sums.point_hashes(rows.column("point_index").to_numpy())
-            mine &= hashes % np.uint64(self.n_turns) == self.turn
-        return np.flatnonzero(mine)
+        return np.flatnonzero(mine & (spot >= self._first_spot) & (spot < self._stop_spot))
+
+    @property
+    def _first_spot(self) -> int:
+        return self.first_cell * SPOTS + self.turn * SPOTS // self.n_turns
+
+    @property
+    def _stop_spot(self) -> int:
+        return self.last_cell * SPOTS + (self.turn + 1) * SPOTS // self.n_turns
 
 
 def cut_shards(cells: Iterable[dict[int, int]], file_rows: int = FILE_ROWS) -> list[Shard]:
@@ -84,7 +87,7 @@ def cut_shards(cells: Iterable[dict[int, int]], file_rows: int = FILE_ROWS) -> l
     spans: list[tuple[int, int, int]] = []
     filled = file_rows
     for cell in sorted(total):
-        n_files = -(-total[cell] // file_rows)
+        n_files = min(-(-total[cell] // file_rows), SPOTS)
         if n_files > 1 or filled + total[cell] > file_rows:
             spans.append((cell, cell, n_files))
             filled = file_rows if n_files > 1 else total[cell]
