@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rasteret_beam"
 LAYERS = [
-    {"elements", "errors", "memory"},
+    {"elements", "errors", "memory", "once"},
     {"grid", "tiff", "storage", "options"},
     {"schema"},
     {"points", "collection", "sampling", "planning", "fetching", "output", "reporting",

@@ -15,6 +15,7 @@ from rasteret_beam.elements import DeadLetter, DecodedTile, TileBatch
 from rasteret_beam.errors import DecodeError, FetchError, RasteretBeamError
 from rasteret_beam.fetching.jobs import job_requests
 from rasteret_beam.fetching.tile_cache import StoredBytes
+from rasteret_beam.once import made_once
 from rasteret_beam.storage import Tally, redact
 from rasteret_beam.storage.ranges import coalesce
 from rasteret_beam.tiff.tile import decode_rows, sparse_tile
@@ -137,7 +138,7 @@ def _decoded(
     return _decoders().submit(_decode, layout, stored, read).result()
 
 
-@functools.lru_cache(maxsize=1)
+@made_once(maxsize=1)
 def _decoders() -> concurrent.futures.ThreadPoolExecutor:
     """The process's threads that decode, one a core, while many more wait for bytes.
 

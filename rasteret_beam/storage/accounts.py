@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import functools
 import importlib.util
 import os
 import threading
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from obstore.store import GCSStore, S3Store
 
 from rasteret_beam.errors import FetchError, OptionError
+from rasteret_beam.once import made_once
 
 if TYPE_CHECKING:
     import obstore
@@ -95,7 +95,7 @@ def forget() -> None:
         made.cache_clear()
 
 
-@functools.lru_cache(maxsize=1024)
+@made_once(maxsize=1024)
 def _opened(client: Client) -> obstore.store.ObjectStore:
     options: ClientConfig = {
         "connect_timeout": dt.timedelta(seconds=min(_CONNECT_SECONDS, client.timeout_seconds)),
@@ -135,7 +135,7 @@ def _gcs(bucket: str, account: Account, options: ClientConfig) -> GCSStore:
     return GCSStore(bucket, client_options=options, retry_config=_ONE_ATTEMPT, **more)
 
 
-@functools.lru_cache(maxsize=1)
+@made_once(maxsize=1)
 def _google() -> GoogleCredentialProvider | None:
     """Google's application default credentials; None where there are none.
 
@@ -157,7 +157,7 @@ def _google() -> GoogleCredentialProvider | None:
     return GoogleCredentialProvider(credentials)
 
 
-@functools.lru_cache(maxsize=1)
+@made_once(maxsize=1)
 def _boto() -> Any:  # noqa: ANN401 -- of a library that may be missing
     """What boto3 finds where it is installed: profiles, machine roles; else None."""
     if importlib.util.find_spec("boto3") is None:

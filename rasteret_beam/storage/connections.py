@@ -22,6 +22,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.proxy import connection_requires_http_tunnel
 
 from rasteret_beam.errors import FetchError
+from rasteret_beam.once import made_once
 from rasteret_beam.storage.access import is_forbidden
 from rasteret_beam.storage.pacing import MAX_CONCURRENT
 
@@ -178,7 +179,7 @@ class _CheckedHTTPSPool(_Exchange, HTTPSConnectionPool):
     ConnectionCls = _CheckedHTTPSConnection
 
 
-@functools.lru_cache(maxsize=_HOSTS_KEPT)
+@made_once(maxsize=_HOSTS_KEPT)
 def pool_of(scheme: str, host: str, port: int | None, *, check_peer: bool) -> Any:  # noqa: ANN401 -- a pool with ``ask``
     """Gives the process's connections to a host.
 
@@ -194,13 +195,14 @@ def pool_of(scheme: str, host: str, port: int | None, *, check_peer: bool) -> An
     if not urllib.request.proxy_bypass(host):
         proxies = urllib.request.getproxies()
         proxy = proxies.get(scheme) or proxies.get("all")
-    return _manager(proxy, check_peer).connection_from_host(host, port, scheme)
+    return _manager(proxy, check_peer, scheme).connection_from_host(host, port, scheme)
 
 
-@functools.lru_cache(maxsize=16)
-def _manager(proxy: str | None, check_peer: bool) -> urllib3.PoolManager:  # noqa: FBT001 -- a cache key
+@made_once(maxsize=16)
+def _manager(proxy: str | None, check_peer: bool, scheme: str) -> urllib3.PoolManager:  # noqa: FBT001 -- a cache key
     options: dict[str, Any] = {
-        "num_pools": _HOSTS_KEPT, "maxsize": MAX_CONCURRENT, "ssl_context": _tls(),
+        "num_pools": _HOSTS_KEPT, "maxsize": MAX_CONCURRENT,
+        "ssl_context": _tls() if scheme == "https" else None,
     }  # fmt: skip
     manager = urllib3.PoolManager(**options)
     if proxy is not None:
@@ -215,7 +217,7 @@ def _manager(proxy: str | None, check_peer: bool) -> urllib3.PoolManager:  # noq
     return manager
 
 
-@functools.lru_cache(maxsize=1)
+@made_once(maxsize=1)
 def _tls() -> ssl.SSLContext:
     """One for all connections: to read the system's certificates takes milliseconds."""
     return ssl.create_default_context()

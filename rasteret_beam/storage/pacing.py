@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import random
 import threading
 import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from rasteret_beam.errors import FetchError, OptionError
+from rasteret_beam.once import made_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -260,7 +260,7 @@ def _given_up(error: TemporaryError, attempts: int) -> FetchError:
     return FetchError(f"{error} (after {attempts} attempts)" if attempts > 1 else str(error))
 
 
-@functools.lru_cache(maxsize=4096)
+@made_once(maxsize=4096)
 def pace_of(host: str) -> Pace:
     """Gives the process's pace to a host."""
     return Pace(host)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import functools
 import json
 import os
 import threading
@@ -12,6 +11,7 @@ import urllib.parse
 from typing import Protocol
 
 from rasteret_beam.errors import FetchError, OptionError
+from rasteret_beam.once import made_once
 from rasteret_beam.storage import web
 from rasteret_beam.storage.access import Access
 from rasteret_beam.storage.pacing import RetryPolicy, TemporaryError, pace_of
@@ -163,7 +163,7 @@ class _Token:
             raise TemporaryError(msg) from None
 
 
-@functools.lru_cache(maxsize=4096)
+@made_once(maxsize=4096)
 def _token_of(token_url: str, account: str, container: str) -> _Token:
     """Gives the process's token of a container."""
     what = f"{account}/{container}"

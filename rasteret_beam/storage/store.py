@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import copy
 import dataclasses
-import functools
 import glob
 import os
 import urllib.parse
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rasteret_beam.elements import FileInfo
 from rasteret_beam.errors import FetchError
+from rasteret_beam.once import made_once
 from rasteret_beam.storage import buckets, local_files, web
 from rasteret_beam.storage.access import Access, check_schemes
 from rasteret_beam.storage.accounts import Account
@@ -318,7 +318,7 @@ class Store:
             return _of_file(error, uri)
 
 
-@functools.lru_cache(maxsize=1)
+@made_once(maxsize=1)
 def _requesters() -> concurrent.futures.ThreadPoolExecutor:
     """The process's threads for the further requests of one read."""
     return concurrent.futures.ThreadPoolExecutor(MAX_CONCURRENT, "read-ranges")

@@ -1,14 +1,15 @@
 """Google's clients for BigQuery, one of a kind in a process."""
 
-import functools
 import os
 from typing import Any
+
+from rasteret_beam.once import made_once
 
 _EMULATOR = "BIGQUERY_EMULATOR_HOST"
 """Google's own variable: where an emulator of the REST API is; it takes no credentials."""
 
 
-@functools.lru_cache(maxsize=8)
+@made_once(maxsize=8)
 def job_client(project: str) -> Any:  # noqa: ANN401 -- imported when it is needed
     """Gives a client for jobs and tables, with the credentials of the environment.
 
@@ -24,7 +25,7 @@ def job_client(project: str) -> Any:  # noqa: ANN401 -- imported when it is need
     return bigquery.Client(project)
 
 
-@functools.lru_cache(maxsize=1)
+@made_once(maxsize=1)
 def read_client() -> Any:  # noqa: ANN401 -- imported when it is needed
     """Gives a client for reading tables, with the credentials of the environment."""
     from google.cloud.bigquery_storage import BigQueryReadClient  # noqa: PLC0415
