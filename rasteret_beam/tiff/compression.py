@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from isal import isal_zlib
 
+from rasteret_beam import memory
 from rasteret_beam.errors import DecodeError
 from rasteret_beam.tiff.tags import Compression, ExtraSample, Photometric
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 def _fill(decode: Callable[..., Any], data: Stored, size: int) -> Buffer:
     # Not into a bytearray: to clear it costs up to a fifth of the decoding.
-    return decode(data, out=np.empty(size, np.uint8))
+    return decode(data, out=memory.empty(size, np.uint8))
 
 
 def _copy(data: Stored, size: int) -> Buffer:
@@ -284,6 +285,12 @@ PIXEL_DECODERS: Mapping[int, PixelDecoder] = {
     Compression.JPEG_2000: _jpeg_2000,
 }
 """Codecs that give pixels of shape (row, col) or (row, col, sample)."""
+
+SWAPPED_PIXELS = frozenset(
+    {Compression.LERC, Compression.JPEG_XL, Compression.JPEG_XL_DNG},
+)
+"""Codecs of whole numbers and floats that libtiff gives a big-endian file's samples as bytes:
+what comes out of them is to be swapped, whatever order their own streams have."""
 
 PREDICTABLE = frozenset(
     {

@@ -20,6 +20,7 @@ from rasteret_beam.tiff.compression import (
     PIXEL_DECODERS,
     PREDICTABLE,
     PREFIX_DECODERS,
+    SWAPPED_PIXELS,
     sparse_value,
 )
 from rasteret_beam.tiff.tags import Compression, Predictor
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from rasteret_beam.elements import TileLayout
     from rasteret_beam.tiff.compression import Buffer
 
-_NATIVE = "<" if sys.byteorder == "little" else ">"
+_NATIVE, _SWAPPED = ("<", ">") if sys.byteorder == "little" else (">", "<")
 _WHOLE_BITS = (8, 16, 32, 64)
 _SWAPPED_PACKED_BITS = 24
 # What imagecodecs, isal, Arrow (OSError), zlib and numpy raise on broken streams.
@@ -99,8 +100,10 @@ def decode_rows(
         rows = None
     try:
         if layout.compression in PIXEL_DECODERS:
-            pixels = PIXEL_DECODERS[layout.compression](bytes(data), layout)
-            stored = np.asarray(pixels).reshape(_shape(layout, layout.tile_height))
+            pixels = np.asarray(PIXEL_DECODERS[layout.compression](bytes(data), layout))
+            if layout.byte_order == _SWAPPED and layout.compression in SWAPPED_PIXELS:
+                pixels = pixels.byteswap()
+            stored = pixels.reshape(_shape(layout, layout.tile_height))
             kept, rows = _keep(stored, layout, rows)
         else:
             stored, bits, rows = _stored(data, layout, rows, skip)

@@ -14,7 +14,8 @@ the bench fails. ``floor`` is what the work itself costs: see floor.py.
         --jobs 1-process 2-processes 1-process-1-core 2-processes-2-cores
 
 One process of ours decodes in threads on all cores: so what a second worker process brings
-is told by one bound to one core against two bound to two; the unbound ones are beside them.
+is told by one bound to one core against two bound to two, each with the server on the same
+cores, or one process would have its bytes served for nothing; the unbound ones are beside them.
 
 A task is named scene-points-shape: scenes s2 (uint16, 24 files in two UTM zones), aef (int8,
 64 planes of one file) and dem (float32, 4 files); s2x5 has each file under five dates.
@@ -115,6 +116,7 @@ def run_task(task, arguments, bench):
             if job not in REPEATED and number >= arguments.other_runs:
                 continue
             print(f"  {task.name} run {number + 1}: {job}", file=sys.stderr, flush=True)
+            server.bind(EXTRA.get(job, {}).get("cores"))
             try:
                 measured = running.run_job(
                     {**spec, **EXTRA.get(job, {}), "job": job}, machine, server,

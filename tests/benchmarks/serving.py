@@ -20,6 +20,8 @@ import sys
 import time
 import urllib.request
 
+import running
+
 ECHO_MODULES = (
     "/usr/lib/nginx/modules/ngx_http_echo_module.so",
     "/usr/share/nginx/modules/ngx_http_echo_module.so",
@@ -46,9 +48,13 @@ DELAYED = "location / {{ echo_sleep {seconds}; echo_exec @file; }} location @fil
 class Nginx:
     """A running nginx, and what its log tells of the requests."""
 
-    def __init__(self, url, log):
-        self.url, self._log = url, log
+    def __init__(self, url, log, pid):
+        self.url, self._log, self._pid = url, log, pid
         self.title = "nginx"
+
+    def bind(self, cores):
+        """Lets the server run on the first so many cores only; None for all."""
+        bind(self._pid, cores)
 
     def stats(self):
         """Requests and bytes of bodies since the start."""
@@ -61,12 +67,23 @@ class Nginx:
 class Ours:
     """The server below, in a process of its own."""
 
-    def __init__(self, url):
-        self.url, self.title = url, "our own server"
+    def __init__(self, url, pid):
+        self.url, self._pid = url, pid
+        self.title = "our own server"
+
+    def bind(self, cores):
+        bind(self._pid, cores)
 
     def stats(self):
         told = stats_of(self.url)
         return {"requests": told["requests"], "bytes": told["bytes"]}
+
+
+def bind(pid, cores):
+    """Lets a process and its children run on the first so many cores only; None for all."""
+    allowed = sorted(os.sched_getaffinity(0))[:cores]
+    for one in (pid, *running.descendants(pid)):
+        os.sched_setaffinity(one, allowed)
 
 
 @contextlib.contextmanager
@@ -82,7 +99,7 @@ def serving(root, latency_ms, folder):
     command = [sys.executable, __file__, str(root), str(latency_ms)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         try:
-            yield Ours(f"http://127.0.0.1:{process.stdout.readline().strip()}")
+            yield Ours(f"http://127.0.0.1:{process.stdout.readline().strip()}", process.pid)
         finally:
             process.terminate()
 
@@ -109,7 +126,7 @@ def running_nginx(nginx, module, root, latency_ms, folder):
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:  # noqa: S603
         try:
             wait_for(port, process)
-            yield Nginx(f"http://127.0.0.1:{port}", folder / "access.log")
+            yield Nginx(f"http://127.0.0.1:{port}", folder / "access.log", process.pid)
         finally:
             process.terminate()
 

@@ -149,6 +149,18 @@ def test_lerc_tiles_are_exact_however_they_are_wrapped(dtype, wrap):
     np.testing.assert_array_equal(found, block)
 
 
+@pytest.mark.parametrize(
+    ("compression", "dtype"),
+    [(Compression.LERC, "i2"), (Compression.LERC, "f4"), (Compression.JPEG_XL, "u2")],
+)
+def test_pixels_of_a_big_endian_file_are_swapped_behind_codecs_of_numbers(compression, dtype):
+    # As GDAL writes them: libtiff hands its codecs the bytes of the file's order.
+    block = np.random.default_rng(2).integers(0, 30_000, (32, 32, 1)).astype(dtype)
+    stream = encode_tile(block.byteswap(), TiffOptions(compression=compression))
+    found = decode_tile(stream, _layout(compression, block, byte_order=">"))
+    np.testing.assert_array_equal(np.moveaxis(found, 0, -1), block)
+
+
 @pytest.mark.parametrize("samples", [2, 3, 5])
 def test_lerc_tiles_keep_the_order_of_their_samples(samples):
     block = np.random.default_rng(2).integers(0, 100, (32, 32, samples)).astype("u2")
