@@ -4,8 +4,8 @@ from rasteret_beam.collection.atlas import Atlas, cell_numbers, make_atlas
 from rasteret_beam.collection.fragments import Fragment
 from rasteret_beam.collection.near import Near
 from rasteret_beam.collection.near_records import FoundRecord, read_near, read_rows
+from rasteret_beam.collection.query import CollectionQuery
 from rasteret_beam.collection.records import (
-    CollectionQuery,
     available_bands,
     list_fragments,
     read_fragment,

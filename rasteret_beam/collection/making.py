@@ -35,7 +35,7 @@ from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX, Status
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rasteret_beam.collection.records import CollectionQuery
+    from rasteret_beam.collection.query import CollectionQuery
 
 STAGE = "ReadCollection"
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rasteret_beam.collection.atlas import Atlas
     from rasteret_beam.collection.fragments import Fragment
     from rasteret_beam.collection.near import Near
-    from rasteret_beam.collection.records import CollectionQuery
+    from rasteret_beam.collection.query import CollectionQuery
     from rasteret_beam.collection.survey import RowGroups
     from rasteret_beam.elements import DeadLetter, Record
 

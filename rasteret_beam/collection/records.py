@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,6 @@ import pyarrow as pa
 from rasteret_beam import schema
 from rasteret_beam.collection.bands import asset_keys
 from rasteret_beam.collection.boxes import bbox_array, meets_any
-from rasteret_beam.collection.filters import Filters
 from rasteret_beam.collection.fragments import (
     Fragment,
     declared_source,
@@ -26,39 +24,19 @@ from rasteret_beam.errors import (
     RasteretBeamError,
 )
 from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX
-from rasteret_beam.storage import Store, redact
+from rasteret_beam.storage import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pyarrow.dataset as ds
 
+    from rasteret_beam.collection.query import CollectionQuery
     from rasteret_beam.elements import DeadLetter, Record
 
 BATCH_ROWS = 1024
 RECORD_BITS = 40
 _UTC = (None, "UTC", "Etc/UTC", "+00:00")
-
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CollectionQuery:
-    """Which records and bands of a collection.
-
-    Attributes:
-        uri: A Parquet file, or a folder of them (hive-partitioned or plain).
-        bands: Names of the bands.
-        filters: Conditions on the records.
-        data_source: Whose band names to know (``sentinel-2-l2a``, ...); by default as
-            the collection says.
-        store: How files are read.
-    """
-
-    uri: str
-    bands: tuple[str, ...]
-    filters: Filters = dataclasses.field(default_factory=Filters)
-    data_source: str | None = None
-    store: Store = dataclasses.field(default_factory=Store)
 
 
 def list_fragments(query: CollectionQuery) -> list[Fragment]:

@@ -16,7 +16,7 @@ from rasteret_beam.errors import RasteretBeamError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rasteret_beam.collection.records import CollectionQuery
+    from rasteret_beam.collection.query import CollectionQuery
     from rasteret_beam.elements import DeadLetter, Record
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
     from rasteret_beam.collection.fragments import Fragment
-    from rasteret_beam.collection.records import CollectionQuery
+    from rasteret_beam.collection.query import CollectionQuery
 
 RECORD_BYTES = 2048
 """What a record takes in memory beside its tile tables, about."""

@@ -19,7 +19,7 @@ from rasteret_beam.collection.sizes import row_group_bytes, table_columns
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rasteret_beam.collection.records import CollectionQuery
+    from rasteret_beam.collection.query import CollectionQuery
     from rasteret_beam.storage import Store
 
 ORDER = 10

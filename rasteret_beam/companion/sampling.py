@@ -12,12 +12,8 @@ import pyarrow.compute as pc
 from rasteret_beam import local
 from rasteret_beam.collection.boxes import overlaps_any
 from rasteret_beam.collection.filters import Filters
-from rasteret_beam.collection.records import (
-    CollectionQuery,
-    check_bands,
-    check_schema,
-    read_dataset,
-)
+from rasteret_beam.collection.query import CollectionQuery
+from rasteret_beam.collection.records import check_bands, check_schema, read_dataset
 from rasteret_beam.elements import PointBatch
 from rasteret_beam.errors import CollectionError, CrsError, PointsError
 from rasteret_beam.grid import crs
