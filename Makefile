@@ -26,7 +26,8 @@ bench: $(VENV)/.bench
 runners: $(VENV)/.test
 	$(BIN)/python tests/engines/getting.py
 	RUN_ENGINES=1 $(BIN)/python -m pytest -q -n 0 tests/engines tests/transforms/test_streaming.py \
-	  tests/transforms/test_refresh_collection.py tests/pipelines/test_sample_points_streaming.py
+	  tests/transforms/test_refresh_collection.py tests/transforms/test_stream_to_bigquery.py \
+	  tests/pipelines/test_sample_points_streaming.py
 
 # What is uploaded, in build/templates: IMAGES is the images' place in a registry.
 template: $(VENV)/.test

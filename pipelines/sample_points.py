@@ -101,9 +101,7 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
         raise OptionError(msg)
     store = sampling_flags.store_of(options)
     columns = sampling_flags.columns_of(options)
-    to_table = bigquery_flags.is_table(options.output)
-    if to_table:
-        bigquery_flags.check_output(options)
+    load = bigquery_flags.load_of(options) if bigquery_flags.is_table(options.output) else None
     read = pipeline | "ReadPoints" >> (
         bigquery_flags.reader_of(options, columns)
         or ReadPoints(pattern=options.points, columns=columns, store=store)
@@ -119,8 +117,8 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
         )  # fmt: skip
         return
     sampled = read.points | "SamplePoints" >> dataclasses.replace(job, earlier=earlier)
-    if to_table:
-        bigquery_flags.write(sampled.samples, options, job.options.bands)
+    if load:
+        bigquery_flags.write(sampled.samples, load, options, job.options.bands)
     else:
         _ = sampled.samples | "WriteSamples" >> WriteSamples(
             folder=options.output, output_format=options.output_format, layout=options.layout,

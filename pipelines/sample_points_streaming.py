@@ -20,7 +20,6 @@ from rasteret_beam import (
     DecodeMessages,
     EncodeSamples,
     IntoWindows,
-    RestampNow,
     SamplePoints,
     WriteDeadLetters,
     WriteSamples,
@@ -28,7 +27,17 @@ from rasteret_beam import (
 from rasteret_beam.messages import MESSAGE_FORMATS
 from rasteret_beam.output import FORMATS, LAYOUTS
 from rasteret_beam.reporting import SAMPLE_IDENTITIES, SAMPLE_SHARES, sample_summary
-from rasteret_beam.runners import flags, launch, sampling_flags, store_flags, stream_flags
+from rasteret_beam.runners import (
+    bigquery_flags,
+    flags,
+    launch,
+    sampling_flags,
+    store_flags,
+    stream_flags,
+)
+
+_LETTERS_LATE_SECONDS = 7 * 86400.0
+"""How late what tells of a late point may be; a window that had some is remembered as long."""
 
 
 class SamplePointsStreamingOptions(PipelineOptions):
@@ -71,6 +80,7 @@ class SamplePointsStreamingOptions(PipelineOptions):
             "point and record, with a column per band; the same with all bands in a list)")
         add("--output_topic", help="Topic for the samples: projects/PROJECT/topics/NAME, a JSON "
             "object each")
+        bigquery_flags.declare_stream(add)
         add("--dead_letters", help="Folder for what could not be read, as JSON lines")
         sampling_flags.declare_reading(add)
         store_flags.declare(add)
@@ -99,6 +109,7 @@ def sample_messages(
     """
     launch.check_given(options, options.REQUIRED)
     stream_flags.check(options)
+    load = bigquery_flags.load_of_stream(options) if options.output_table else None
     store = sampling_flags.store_of(options)
     reader = stream_flags.reader_of(options, store)
     decoded = messages | "DecodeMessages" >> DecodeMessages(reader=reader)
@@ -129,13 +140,19 @@ def sample_messages(
     if options.output_topic:
         encoded = sampled.samples | "EncodeSamples" >> EncodeSamples()
         stream_flags.write_messages(encoded, options.output_topic)
+    if load:
+        bigquery_flags.write(sampled.samples, load, options, job.options.bands)
     if options.dead_letters:
         letters = (decoded.dead_letters, broken, sampled.dead_letters, sampled.unusable_records)
-        now = [
-            found | f"RestampNow{number}" >> RestampNow(seconds=options.window_seconds)
+        # As what they tell of: by the clock, what is done again would come in another window.
+        waiting = IntoWindows(
+            seconds=options.window_seconds, allowed_lateness_seconds=_LETTERS_LATE_SECONDS,
+        )
+        windowed = [
+            found | f"LettersIntoWindows{number}" >> waiting
             for number, found in enumerate(letters)
         ]
-        together = now | "DeadLetters" >> beam.Flatten()
+        together = windowed | "DeadLetters" >> beam.Flatten()
         _ = together | "WriteDeadLetters" >> WriteDeadLetters(folder=options.dead_letters)
 
 

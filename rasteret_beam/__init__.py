@@ -47,7 +47,7 @@ from rasteret_beam.transforms.export_collection import ExportCollection
 from rasteret_beam.transforms.fallback_ring import FallbackRing
 from rasteret_beam.transforms.fetch_tiles import FetchTiles
 from rasteret_beam.transforms.index_items import IndexItems
-from rasteret_beam.transforms.into_windows import IntoWindows, RestampNow
+from rasteret_beam.transforms.into_windows import IntoWindows
 from rasteret_beam.transforms.list_items import ListItems
 from rasteret_beam.transforms.messages import BatchMessages, DecodeMessages, EncodeSamples
 from rasteret_beam.transforms.plan_tiles import PlanTiles
@@ -111,7 +111,6 @@ __all__ = [
     "Record",
     "RecordTable",
     "ReplayError",
-    "RestampNow",
     "RetryPolicy",
     "SampleBatch",
     "SampleNearest",

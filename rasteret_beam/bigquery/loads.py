@@ -112,7 +112,8 @@ class Load:
         name is of the run too: what it replaces may have changed since.
 
         Args:
-            files: (name, checksum) each.
+            files: What tells each from all others: (name, checksum), or of a stream, whose
+                runs may add the same rows, (address, size).
             run: Name of this run.
         """
         of = "" if self.write_disposition == "append" else run

@@ -31,6 +31,21 @@ def declare(add: Callable[..., None]) -> None:
         "(default: all)")
     add("--write_disposition", default="truncate", help="A BigQuery --output that is there: "
         f"{' | '.join(WRITE_DISPOSITIONS)} (replace its rows; add, the same rows once; refuse)")
+    _declare_table(add)
+
+
+def declare_stream(add: Callable[..., None]) -> None:
+    """Adds the flags of a stream: rows are only ever added.
+
+    Args:
+        add: ``launch.add_flag`` of a parser.
+    """
+    add("--output_table", help="BigQuery table that rows are added to, a load job a window: "
+        "bq://project.dataset.table")
+    _declare_table(add)
+
+
+def _declare_table(add: Callable[..., None]) -> None:
     add("--partition", default="day", help="Partitions of a new BigQuery table, by datetime: "
         f"{' | '.join(PARTITIONS)}")
     add("--cluster_fields", help="Up to four columns that a new BigQuery table is clustered by "
@@ -86,11 +101,21 @@ def reader_of(options: PipelineOptions, columns: PointColumns) -> ReadPointsFrom
 
 
 def write(
-    samples: beam.PCollection[SampleBatch], options: PipelineOptions, bands: tuple[str, ...],
+    samples: beam.PCollection[SampleBatch],
+    load: Load,
+    options: PipelineOptions,
+    bands: tuple[str, ...],
 ) -> None:
-    """Adds what writes samples to the table that ``output`` names."""
+    """Adds what writes samples to a table.
+
+    Args:
+        samples: The samples.
+        load: What ``load_of`` or ``load_of_stream`` gives.
+        options: The pipeline's own.
+        bands: The bands in the order wanted.
+    """
     _ = samples | "WriteSamplesToBigQuery" >> WriteSamplesToBigQuery(
-        load=_load(options),
+        load=load,
         temp_folder=options.view_as(GoogleCloudOptions).temp_location,
         layout=options.layout,
         bands=bands,
@@ -98,13 +123,31 @@ def write(
     )
 
 
-def check_output(options: PipelineOptions) -> None:
-    """Refuses flags that do not go with a table as ``output``.
+def load_of(options: PipelineOptions) -> Load:
+    """Gives how samples get into the table that ``output`` names.
 
     Raises:
-        OptionError: One is there.
+        OptionError: A flag is there that does not go with a table.
     """
-    _load(options)
+    if options.plan_only:
+        msg = f"--plan_only writes files: give a folder as --output, not {options.output}"
+        raise OptionError(msg)
+    if options.output_format not in ("parquet", "bigquery"):
+        msg = f"--output_format {options.output_format} is for files; --output is {options.output}"
+        raise OptionError(msg)
+    return _load(options, options.output, options.write_disposition)
+
+
+def load_of_stream(options: PipelineOptions) -> Load:
+    """Gives how samples get into the table that ``output_table`` names: none is replaced.
+
+    Raises:
+        OptionError: A flag is there that does not go with a table.
+    """
+    return _load(options, options.output_table, "append")
+
+
+def _load(options: PipelineOptions, table: str, write_disposition: str) -> Load:
     temp = options.view_as(GoogleCloudOptions).temp_location or ""
     if not temp.startswith(_BUCKET):
         msg = (
@@ -112,18 +155,9 @@ def check_output(options: PipelineOptions) -> None:
             "dataset; give one like gs://bucket/temp"
         )
         raise OptionError(msg)
-    if options.plan_only:
-        msg = f"--plan_only writes files: give a folder as --output, not {options.output}"
-        raise OptionError(msg)
-    if options.output_format not in ("parquet", "bigquery"):
-        msg = f"--output_format {options.output_format} is for files; --output is {options.output}"
-        raise OptionError(msg)
-
-
-def _load(options: PipelineOptions) -> Load:
     return Load(
-        table=TableName.parse(options.output),
-        write_disposition=options.write_disposition,
+        table=TableName.parse(table),
+        write_disposition=write_disposition,
         partition=options.partition,
         cluster_fields=flags.listed(options.cluster_fields) or None,
     )

@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from rasteret_beam.errors import OptionError
 from rasteret_beam.messages import INDEX_FIELD, MessageReader
-from rasteret_beam.runners import sampling_flags
+from rasteret_beam.runners import bigquery_flags, sampling_flags
 from rasteret_beam.schema import POINT_COLUMNS, check_collisions
 from rasteret_beam.storage import Store
 
@@ -99,14 +99,20 @@ def check(options: argparse.Namespace) -> None:
     Raises:
         OptionError: Some do not.
     """
-    if not (options.output or options.output_topic):
-        msg = "The samples need a place: give --output, --output_topic or both"
+    if not (options.output or options.output_topic or options.output_table):
+        msg = "The samples need a place: give --output, --output_topic or --output_table"
+        raise OptionError(msg)
+    if bigquery_flags.is_table(options.output):
+        msg = f"--output {options.output} is a table: give it as --output_table"
         raise OptionError(msg)
     if options.time_attribute and options.time_column:
         msg = "--time_attribute and --time_column: give one or the other"
         raise OptionError(msg)
     if options.output_topic and options.layout != "long":
-        msg = f"--layout {options.layout} is for --output; messages are a sample each"
+        msg = (
+            f"--layout {options.layout} is for --output and --output_table; messages are a sample "
+            "each"
+        )
         raise OptionError(msg)
     # Panes of late points come in parts, which would be taken for wholes.
     if options.allowed_lateness_seconds and options.layout != "long":

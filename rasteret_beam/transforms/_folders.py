@@ -4,11 +4,14 @@ import contextlib
 import glob
 import pathlib
 from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 from apache_beam.io.filesystems import FileSystems
 
 from rasteret_beam.errors import OutputError, RasteretBeamError
 from rasteret_beam.storage import redact
+
+_TRIES = 10
 
 
 @contextlib.contextmanager
@@ -39,6 +42,20 @@ def make_folder(name: str) -> None:
                 raise
 
 
+def create_file(name: str) -> BinaryIO:
+    """Opens a file to write to, as it is, in a folder that ``remove_if_empty`` may take away."""
+    for _ in range(_TRIES - 1):
+        # Between the folder and its file somebody else may find the folder empty.
+        with contextlib.suppress(FileNotFoundError):
+            return _create(name)
+    return _create(name)
+
+
+def _create(name: str) -> BinaryIO:
+    make_folder(name)
+    return FileSystems.create(name, compression_type="uncompressed")
+
+
 def put_in_place(files: Iterable[tuple[str, str]]) -> None:
     """Gives files their final names.
 
@@ -67,6 +84,13 @@ def remove_folders(pattern: str) -> None:
     if "://" not in pattern:
         # Where folders are things of their own they are empty now, and stay else.
         for folder in glob.glob(pattern):  # noqa: PTH207 -- an absolute pattern
+            pathlib.Path(folder).rmdir()
+
+
+def remove_if_empty(folder: str) -> None:
+    """Deletes a folder with nothing in it, where folders are things of their own."""
+    if "://" not in folder:
+        with contextlib.suppress(OSError):
             pathlib.Path(folder).rmdir()
 
 

@@ -22,10 +22,11 @@ from rasteret_beam.output.manifest import (
 )
 from rasteret_beam.output.shard_files import ShardTask, write_file
 from rasteret_beam.transforms._folders import (
-    make_folder,
+    create_file,
     put_in_place,
     remove,
     remove_folders,
+    remove_if_empty,
     writing,
 )
 
@@ -53,6 +54,30 @@ class Staged(NamedTuple):
 def parts_folder(folder: str, job: str) -> str:
     """Gives the folder for the parts of a job."""
     return FileSystems.join(folder, RUN_FOLDER, f"parts-{job}")
+
+
+def manifest_of(name: str) -> str:
+    """Gives the manifest that lists a published file: that of its window and pane."""
+    folder, file = FileSystems.split(name)
+    window = file.rsplit("-", 3)[0].removeprefix(_PREFIX)
+    return str(FileSystems.join(folder, RUN_FOLDER, _manifest_name(window)))
+
+
+def is_first(name: str) -> bool:
+    """Tells whether a published file is the first that its manifest lists."""
+    return int(FileSystems.split(name)[1].rsplit("-", 3)[1]) == 0
+
+
+def listed_files(manifest: str) -> list[WrittenFile]:
+    """Gives the files that a manifest lists, by their whole names, in order.
+
+    Raises:
+        OutputError: It cannot be read.
+    """
+    folder = FileSystems.split(FileSystems.split(manifest)[0])[0]
+    with writing(folder), FileSystems.open(manifest) as file:
+        listed = files_of(file.read().decode())
+    return [file._replace(name=FileSystems.join(folder, file.name)) for file in listed]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,8 +125,7 @@ class OutputFiles:
         self, task: ShardTask, earlier: EarlierRun | None, name: str, final: str,
     ) -> Staged:
         with _WRITERS, writing(self.folder):
-            make_folder(name)
-            with FileSystems.create(name, compression_type="uncompressed") as file:
+            with create_file(name) as file:
                 output = TableWriter(file, self.output_format)
                 write_file(task, earlier, _open, self.layout, output)
                 output.close()
@@ -124,7 +148,7 @@ class OutputFiles:
         Raises:
             OutputError: A file cannot be renamed or removed.
         """
-        manifest = FileSystems.join(self.folder, RUN_FOLDER, self._manifest_name)
+        manifest = FileSystems.join(self.folder, RUN_FOLDER, _manifest_name(self.window))
         finals = {file.name: FileSystems.join(self.folder, file.final) for file in staged}
         listed = make_manifest(
             self._told_job, self.output_format, self.layout.name,
@@ -136,9 +160,8 @@ class OutputFiles:
             for suffix in SUFFIXES:
                 every = f"{_PREFIX}{self.window}-?????-of-?????{suffix}"
                 remove(FileSystems.join(self.folder, every), keep=finals.values())
-            make_folder(manifest)
             hidden = f"{manifest}-{uuid.uuid4().hex}"
-            with FileSystems.create(hidden, compression_type="uncompressed") as file:
+            with create_file(hidden) as file:
                 file.write(listed.to_json().encode())
             put_in_place([(hidden, manifest)])
             self._clean(parts)
@@ -150,7 +173,7 @@ class OutputFiles:
         A runner may do a step again after it was done, and before it knew. Parts go last
         of all: where they are gone, what the manifest of the job lists is of them.
         """
-        manifest = FileSystems.join(self.folder, RUN_FOLDER, self._manifest_name)
+        manifest = FileSystems.join(self.folder, RUN_FOLDER, _manifest_name(self.window))
         with writing(self.folder):
             if not FileSystems.exists(manifest):
                 return None
@@ -165,6 +188,9 @@ class OutputFiles:
     def _clean(self, parts: Sequence[str]) -> None:
         if parts:
             FileSystems.delete([name for name in parts if FileSystems.exists(name)])
+            # Other windows may be at work in them.
+            remove_if_empty(parts_folder(self.folder, self._told_job))
+            remove_if_empty(self._staged)
             return
         for name in ("parts-*", "staged-*"):
             remove_folders(FileSystems.join(self.folder, RUN_FOLDER, name))
@@ -178,10 +204,11 @@ class OutputFiles:
     def _staged(self) -> str:
         return FileSystems.join(self.folder, RUN_FOLDER, f"staged-{self.run}")
 
-    @property
-    def _manifest_name(self) -> str:
-        stem, dot, ending = MANIFEST.rpartition(".")
-        return f"{stem}{self.window}{dot}{ending}"
+
+
+def _manifest_name(window: str) -> str:
+    stem, dot, ending = MANIFEST.rpartition(".")
+    return f"{stem}{window}{dot}{ending}"
 
 
 def _open(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- Beam's own file

@@ -1,17 +1,18 @@
 """Files that appear whole: written under a hidden name, renamed when a window is done."""
 
 import dataclasses
-import io
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow, IntervalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from rasteret_beam.transforms._folders import make_folder, put_in_place, remove, writing
+from rasteret_beam.transforms._folders import create_file, put_in_place, remove, writing
+
+_ID_LENGTH = 32
 
 
 class Writer(Protocol):
@@ -26,8 +27,9 @@ class Writer(Protocol):
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class WriteFiles(beam.PTransform):
-    """Writes elements to ``<folder>/<prefix>[-<window>]-00000-of-0000N<suffix>``.
+    """Writes elements to ``<folder>/<prefix>-00000-of-0000N<suffix>``.
 
+    In windows other than the global one the files are ``<prefix>-<window>-<id><suffix>``.
     A bundle writes to a file whose name begins with a dot, so that readers of the
     folder pass it over; when all of a window is written its files get their final
     names, and files that an earlier run left under the same prefix go. A retried bundle
@@ -46,7 +48,7 @@ class WriteFiles(beam.PTransform):
     folder: str
     prefix: str
     suffix: str
-    make_writer: Callable[[io.BufferedIOBase], Writer]
+    make_writer: Callable[[BinaryIO], Writer]
 
     def expand(self, elements: beam.PCollection[Any]) -> beam.PCollection[str]:
         """Writes, gathers the names of a window, publishes."""
@@ -72,7 +74,7 @@ class _WriteFn(beam.DoFn):
     """One hidden file for each window of a bundle."""
 
     def __init__(
-        self, hidden: str, make_writer: Callable[[io.BufferedIOBase], Writer],
+        self, hidden: str, make_writer: Callable[[BinaryIO], Writer],
     ) -> None:
         self._hidden, self._make_writer = hidden, make_writer
 
@@ -88,8 +90,7 @@ class _WriteFn(beam.DoFn):
         with writing(self._hidden):
             if window not in self._open:
                 name = f"{self._hidden}-{uuid.uuid4().hex}"
-                make_folder(name)
-                file = FileSystems.create(name, compression_type="uncompressed")
+                file = create_file(name)
                 self._open[window] = name, file, self._make_writer(file), timestamp
             self._open[window][2].write(element)
 
@@ -112,22 +113,34 @@ class _PublishFn(beam.DoFn):
         window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
         pane: Any = beam.DoFn.PaneInfoParam,  # noqa: ANN401 -- Beam's pane
     ) -> Iterator[str]:
-        hidden = sorted(name for name in gathered[1] if name)
+        written = list(gathered[1])
+        if not written:
+            # A window may fire once more when it goes, with nothing: that takes nothing back.
+            return
+        hidden = sorted(name for name in written if name)
         prefix = self._prefix + window_name(window, pane)
+        names = [self._name(window, at, hidden) for at in range(len(hidden))]
         finals = [
-            FileSystems.join(
-                self._folder, f"{prefix}-{number:05d}-of-{len(hidden):05d}{self._suffix}",
-            )
-            for number in range(len(hidden))
+            FileSystems.join(self._folder, f"{prefix}-{name}{self._suffix}") for name in names
         ]
         with writing(self._folder):
             put_in_place(zip(hidden, finals, strict=True))
             if finals or FileSystems.exists(self._folder):
-                every = f"{prefix}-?????-of-?????{self._suffix}"
-                remove(FileSystems.join(self._folder, every), keep=finals)
+                every = "?????-of-?????" if isinstance(window, GlobalWindow) else "?" * _ID_LENGTH
+                remove(FileSystems.join(self._folder, f"{prefix}-{every}{self._suffix}"), finals)
                 if isinstance(window, GlobalWindow):
                     remove(f"{self._hidden}-*")
         yield from finals
+
+    def _name(self, window: Any, at: int, hidden: list[str]) -> str:  # noqa: ANN401 -- any window
+        """What tells a file from the others of its window.
+
+        A stream goes back to a checkpoint of before this was done, and writes some of the
+        files anew: those that have their final names already are known by their ids.
+        """
+        if isinstance(window, GlobalWindow):
+            return f"{at:05d}-of-{len(hidden):05d}"
+        return hidden[at].removeprefix(f"{self._hidden}-")
 
 
 def window_name(window: Any, pane: Any) -> str:  # noqa: ANN401 -- any window, Beam's pane

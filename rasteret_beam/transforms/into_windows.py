@@ -57,34 +57,10 @@ class IntoWindows(beam.PTransform):
         )
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
-class RestampNow(beam.PTransform):
-    """Gives elements the time at which they come by here, and windows of that time.
+def stamp_now(element: Any) -> TimestampedValue:  # noqa: ANN401 -- any element
+    """Gives an element the time at which a job is made: for a ``Create`` beside a stream.
 
-    For dead letters: they come in the windows of what they tell of, or in the global one,
-    and the lateness of a point must not drop what tells of it.
-
-    Input, output: any. Windows: fixed ones, by the clock.
-
-    Attributes:
-        seconds: Length of a window.
+    Else it comes before all time. When a worker is lost and its part done again, it comes
+    at the same time again.
     """
-
-    seconds: float
-
-    def expand(self, elements: beam.PCollection[Any]) -> beam.PCollection[Any]:
-        """Stamps, then windows."""
-        return (
-            elements
-            | "Now" >> beam.Map(_now)
-            | "Windows" >> beam.WindowInto(
-                FixedWindows(self.seconds),
-                trigger=DefaultTrigger(),
-                accumulation_mode=AccumulationMode.DISCARDING,
-                allowed_lateness=Duration.of(0),
-            )
-        )
-
-
-def _now(element: Any) -> TimestampedValue:  # noqa: ANN401 -- any element
     return TimestampedValue(element, Timestamp.now())

@@ -8,17 +8,20 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, Repeatedly
-from apache_beam.transforms.window import GlobalWindows
+from apache_beam.transforms.window import GlobalWindows, TimestampCombiner
 
 from rasteret_beam import collection
 from rasteret_beam.collection import Atlas, CollectionQuery, Fragment, Survey
+from rasteret_beam.collection.own_atlas import OwnAtlas, atlas_of_process
+from rasteret_beam.collection.refreshing import query_digest
 from rasteret_beam.elements import DeadLetter, Grid, PointBatch, Record
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.planning import RECORDS_PER_KEY, PlanCounts, Tally, cells
 from rasteret_beam.replaying import Replay
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs
-from rasteret_beam.transforms.plan_tiles import Planned, as_singleton, finish, first_index
+from rasteret_beam.transforms.into_windows import stamp_now
+from rasteret_beam.transforms.plan_tiles import Planned, finish, first_index
 from rasteret_beam.transforms.read_collection import count_letters
 
 CELL_BYTES = 384 * 1024 * 1024
@@ -51,7 +54,9 @@ class PlanTilesByCell(NamedOutputs):
 
     Records are never shuffled, nor held in memory but a few thousand at a time. A survey
     of their bboxes cuts the Earth into cells; points are grouped by cell, and read the
-    records around them from the Parquet files, row group by row group.
+    records around them from the Parquet files, row group by row group. For points
+    without an end each process makes that survey for itself, once: not every engine
+    keeps such points waiting for a side input, or makes checkpoints of one.
 
     Input: ``PointBatch``. Output: ``PlanTilesByCellResult``, whose plan equals that of
     ``PlanTiles``. Windows: those of the points (timestamps become the window's end, as
@@ -80,26 +85,27 @@ class PlanTilesByCell(NamedOutputs):
         """Surveys the collection, groups the points by cell, plans cell by cell."""
         surveys = (
             points.pipeline
-            | "Query" >> beam.Create([self.query])
+            | "Query" >> beam.Create([stamp_now(self.query)]).with_output_types(CollectionQuery)
             | "ListFragments" >> beam.FlatMap(collection.list_fragments)
             | "SpreadFragments" >> beam.Reshuffle()
             | "Survey" >> beam.ParDo(
                 _SurveyFn(self.query),
             ).with_output_types(Survey).with_outputs(DEAD_LETTERS, main="surveys")
         )
-        atlas = AsSingleton(
-            surveys.surveys
-            | "Merge" >> beam.CombineGlobally(_MergeFn())
-            | "CutCells" >> beam.Map(_make_atlas, CELL_BYTES).with_output_types(Atlas),
-        )
+        sides: dict[str, AsSingleton] = {}
+        if points.is_bounded:
+            sides["atlas"] = AsSingleton(
+                surveys.surveys
+                | "Merge" >> beam.CombineGlobally(_MergeFn())
+                | "CutCells" >> beam.Map(_make_atlas, CELL_BYTES).with_output_types(Atlas),
+            )
+        only = {} if self.only is None else {"only": AsSingleton(self.only)}
         outputs = (
             points
-            | "ByCell" >> beam.ParDo(_ByCellFn(), atlas)
+            | "ByCell" >> beam.ParDo(_ByCellFn(self.query), **sides)
             .with_output_types(tuple[_CellKey, PointBatch])
             | "GroupByCell" >> beam.GroupByKey()
-            | "Plan" >> beam.ParDo(
-                _PlanCellFn(self.query, self.options), atlas, *as_singleton(self.only),
-            )
+            | "Plan" >> beam.ParDo(_PlanCellFn(self.query, self.options), **sides, **only)
             .with_output_types(Planned).with_outputs(DEAD_LETTERS, main="planned")
         )
         once = (
@@ -127,6 +133,8 @@ def _globally(*, bounded: bool) -> beam.WindowInto:
         GlobalWindows(),
         trigger=Repeatedly(AfterCount(1)),
         accumulation_mode=AccumulationMode.DISCARDING,
+        # Not the end of all time, which is that of the window.
+        timestamp_combiner=TimestampCombiner.OUTPUT_AT_EARLIEST,
     )
 
 
@@ -161,11 +169,32 @@ def _make_atlas(survey: Survey, cell_bytes: int) -> Atlas:
     return collection.make_atlas(survey, cell_bytes, RECORDS_PER_KEY)
 
 
-class _ByCellFn(beam.DoFn):
+class _WithAtlasFn(beam.DoFn):
+    """Takes the atlas that it is handed, or else makes its process's own."""
+
+    def __init__(self, query: CollectionQuery) -> None:
+        self._query, self._name = query, query_digest(query)
+
     def setup(self) -> None:
+        self._own: OwnAtlas | None = None
+
+    def _which(self, handed: Atlas | None) -> Atlas:
+        if handed is not None:
+            return handed
+        if self._own is None:
+            self._own = atlas_of_process(self._query, self._name, CELL_BYTES, RECORDS_PER_KEY)
+        return self._own.atlas
+
+
+class _ByCellFn(_WithAtlasFn):
+    def setup(self) -> None:
+        super().setup()
         self._atlas: Atlas | None = None
 
-    def process(self, batch: PointBatch, atlas: Atlas) -> Iterator[tuple[_CellKey, PointBatch]]:
+    def process(
+        self, batch: PointBatch, atlas: Atlas | None = None,
+    ) -> Iterator[tuple[_CellKey, PointBatch]]:
+        atlas = self._which(atlas)
         if atlas is not self._atlas:
             self._atlas, self._cells = atlas, atlas.cells()
         # A crowded cell is planned in several places, some 1e6 points at each.
@@ -175,18 +204,20 @@ class _ByCellFn(beam.DoFn):
             yield (cell, part), points
 
 
-class _PlanCellFn(beam.DoFn):
+class _PlanCellFn(_WithAtlasFn):
     def __init__(self, query: CollectionQuery, options: SampleOptions) -> None:
-        self._query, self._options = query, options
+        super().__init__(query)
+        self._options = options
         self._counters = Counters(*PlanCounts._fields)
 
     def process(
         self,
         group: tuple[_CellKey, Iterable[PointBatch]],
-        atlas: Atlas,
+        atlas: Atlas | None = None,
         only: Replay | None = None,
     ) -> Iterator[Any]:
         (cell, _), batches = group
+        atlas = self._which(atlas)
         for joined in cells.join_batches(batches):
             tallies = [Tally(batch, self._options, only) for batch in joined]
             letters: list[_Letters] = []

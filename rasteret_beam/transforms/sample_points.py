@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.transforms.periodicsequence import PeriodicImpulse, RebaseMode
@@ -19,6 +19,7 @@ from rasteret_beam.storage import Store
 from rasteret_beam.transforms._outputs import NamedOutputs
 from rasteret_beam.transforms.fallback_ring import FallbackRing
 from rasteret_beam.transforms.fetch_tiles import FetchTiles
+from rasteret_beam.transforms.into_windows import stamp_now
 from rasteret_beam.transforms.plan_tiles import Planned, PlanTiles
 from rasteret_beam.transforms.plan_tiles_by_cell import PlanTilesByCell
 from rasteret_beam.transforms.read_collection import ReadCollection
@@ -166,12 +167,9 @@ class SamplePoints(NamedOutputs):
         if points.is_bounded or self.replay is not None:
             msg = "refresh_seconds is for points without an end: others meet the records once"
             raise OptionError(msg)
-        once = refresh_seconds == math.inf
-        ticks = points.pipeline | "Ticks" >> (
-            beam.Create([None], reshuffle=False) if once
-            else PeriodicImpulse(fire_interval=refresh_seconds, rebase=RebaseMode.REBASE_START)
+        unusable = _ticks(points.pipeline, refresh_seconds) | "WatchCollection" >> WatchCollection(
+            query=query,
         )
-        unusable = ticks | "WatchCollection" >> WatchCollection(query=query)
         planned = points | "PlanTiles" >> PlanTilesOfNewest(
             query=query, options=self.options, refresh_seconds=refresh_seconds,
         )
@@ -185,3 +183,12 @@ class SamplePoints(NamedOutputs):
         except (RasteretBeamError, OSError):
             # What cannot be looked at from here may be there for the workers, or they tell.
             return False
+
+
+def _ticks(pipeline: beam.Pipeline, seconds: float) -> beam.PCollection[Any]:
+    """Something at each look at a collection, at its time."""
+    if seconds == math.inf:
+        return pipeline | "Ticks" >> beam.Create([stamp_now(None)], reshuffle=False)
+    return pipeline | "Ticks" >> PeriodicImpulse(
+        fire_interval=seconds, rebase=RebaseMode.REBASE_START,
+    )

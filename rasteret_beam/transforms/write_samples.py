@@ -2,12 +2,11 @@
 
 import dataclasses
 import functools
-import io
 import json
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -21,7 +20,7 @@ from rasteret_beam.output.formats import PLACED_FORMATS, check_format
 from rasteret_beam.output.part_writer import PartWriter
 from rasteret_beam.output.parts import Part
 from rasteret_beam.output.shard_files import ShardTask, plan_files
-from rasteret_beam.transforms._folders import make_folder, writing
+from rasteret_beam.transforms._folders import create_file, writing
 from rasteret_beam.transforms._metrics import Counters
 from rasteret_beam.transforms._output_files import OutputFiles, Staged, parts_folder
 from rasteret_beam.transforms._write_files import WriteFiles, window_name
@@ -109,6 +108,8 @@ class WriteSamples(beam.PTransform):
 class WriteDeadLetters(beam.PTransform):
     """Writes dead letters as JSON lines, ``dead-letters-00000-of-0000N.jsonl``.
 
+    In windows other than the global one, ``dead-letters-<window>-<id>.jsonl``.
+
     Input: ``DeadLetter``. Output: names of the files; none without dead letters.
     Windows: kept. Counters: ``dead_letters``.
 
@@ -165,10 +166,8 @@ class _WritePartsFn(beam.DoFn):
     def _write(self, window: Any) -> Any:  # noqa: ANN401 -- any window
         writer, timestamp = self._open.pop(window)
         name = FileSystems.join(self._folder, f"{self._run}-{uuid.uuid4().hex}.part")
-        with writing(self._folder):
-            make_folder(name)
-            with FileSystems.create(name, compression_type="uncompressed") as file:
-                part = writer.write(file, name, self._run)
+        with writing(self._folder), create_file(name) as file:
+            part = writer.write(file, name, self._run)
         return WindowedValue(("", part), timestamp, (window,))
 
 
@@ -235,7 +234,7 @@ class _WindowFn(beam.DoFn):
 
 
 class _JsonLinesWriter:
-    def __init__(self, file: io.BufferedIOBase) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
     def write(self, letter: DeadLetter) -> None:

@@ -1,5 +1,6 @@
 """What the flags of ``pipelines/sample_points_streaming.py`` do not say of themselves."""
 
+from rasteret_beam.bigquery.loads import PARTITIONS
 from rasteret_beam.messages import MESSAGE_FORMATS
 from rasteret_beam.output import FORMATS, LAYOUTS
 from templates import kinds, parameters
@@ -11,7 +12,7 @@ TEMPLATE = Template(
     title="Sample COGs at points of a stream",
     description=(
         "Takes points from Pub/Sub, reads the pixel values of cloud-hosted GeoTIFFs at them, and "
-        "writes rows to files or to Pub/Sub. Each tile is read once a window."
+        "writes rows to files, to Pub/Sub or to BigQuery. Each tile is read once a window."
     ),
     options="SamplePointsStreamingOptions",
     parameters={
@@ -34,6 +35,9 @@ TEMPLATE = Template(
         "output_format": Parameter("Format", one_of(*FORMATS), "Output"),
         "layout": Parameter("Layout", one_of(*LAYOUTS), "Output"),
         "output_topic": Parameter("Topic for samples", kinds.TOPIC, "Output"),
+        "output_table": Parameter("Table for samples", kinds.TABLE, "BigQuery"),
+        "partition": Parameter("Partitions", one_of(*PARTITIONS), "BigQuery"),
+        "cluster_fields": Parameter("Clustered by", kinds.COLUMNS, "BigQuery"),
         "dead_letters": Parameter("Dead letters", kinds.OUTPUT_FOLDER, "Output"),
         **parameters.READING,
         **parameters.STORE,

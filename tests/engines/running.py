@@ -27,6 +27,8 @@ _OPENED = (
 )  # fmt: skip
 _JAVA = (
     "java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
     "--add-exports=java.base/sun.net.util=ALL-UNNAMED",
     "--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED",
     "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
@@ -74,9 +76,10 @@ class Engine:
     rest: str = ""
     lose_manager: Callable[[], None] | None = None
 
-    def ask(self, path):
+    def ask(self, path, method="GET"):
         """Gives what Flink's web service answers."""
-        with urllib.request.urlopen(f"{self.rest}{path}", timeout=10) as answer:  # noqa: S310
+        request = urllib.request.Request(f"{self.rest}{path}", method=method)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             return json.load(answer)
 
 

@@ -1,9 +1,12 @@
 """Prism and Flink, with worker processes, give what the runner in this process gives."""
 
+import ast
+import contextlib
 import datetime as dt
 import hashlib
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -12,23 +15,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from engines import checkpointed_job, getting, running
+from engines import getting, running, streaming_job
 from scenes import Scene, make_collection
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BATCH = ROOT / "pipelines" / "sample_points.py"
-STREAMING = pathlib.Path(__file__).parent / "streaming_job.py"
 LONG = ("--join=broadcast", "--error_threshold=1", "--max_distance_pixels=2")
 WIDE = ("--join=partitioned", "--error_threshold=1", "--max_distance_pixels=1", "--layout=wide")
 START = 1_704_067_200.0
-# Without the second a bundle's rows may wait for the next bundle, and without the third a source
-# that has ended keeps its job alive.
+# Without the last a bundle's rows may wait for the next bundle. Nothing ends the job: a source
+# that has ended makes Flink wait, without a checkpoint, for all that it began.
 CHECKPOINTS = (
     "--streaming", "--checkpointing_interval=1000", "--finish_bundle_before_checkpointing",
-    "--shutdown_sources_after_idle_ms=1",
 )  # fmt: skip
 pytestmark = pytest.mark.skipif(bool(getting.NOT_ASKED_FOR), reason=getting.NOT_ASKED_FOR)
-_SECONDS = 300
+_SECONDS, _STREAM_SECONDS, _WINDOWS = 300, 20, 4
 _SECONDS_BETWEEN_LOOKS = 0.05
 
 
@@ -102,10 +103,10 @@ def _sample(inputs, folder, *flags):
     return _start(BATCH, *_flags(inputs, folder), points, *flags)
 
 
-def _stream(inputs, folder, *flags):
-    chosen = ("--window_seconds=10", "--id_column=number", "--refresh_seconds=0", *flags)
-    points = inputs / "points.parquet"
-    return _start(STREAMING, points, START, 40, *_flags(inputs, folder), *chosen)
+def _stream(inputs, folder, *flags, start=START, seconds=_STREAM_SECONDS):
+    chosen = (f"--window_seconds={streaming_job.WINDOW_SECONDS}", "--id_column=number")
+    told = (*_flags(inputs, folder), "--refresh_seconds=0", *chosen, *flags)
+    return _start(streaming_job.__file__, inputs / "points.parquet", start, seconds, *told)
 
 
 def _bytes(folder):
@@ -178,8 +179,17 @@ def test_windows_of_points_without_an_end_are_the_same(engine, inputs, tmp_path)
                         ("here", ("--runner=FnApiRunner",))):  # fmt: skip
         code, told = _end(_stream(inputs, tmp_path / name, *flags))
         assert code == 0, told
-    assert _bytes(tmp_path / "apart" / "out") == _bytes(tmp_path / "here" / "out")
-    assert len(_bytes(tmp_path / "here" / "out")) == 4
+    _check_the_same(tmp_path)
+
+
+def _check_the_same(folder):
+    apart, here = folder / "apart", folder / "here"
+    assert _bytes(apart / "out") == _bytes(here / "out")
+    assert len(_bytes(here / "out")) == _WINDOWS
+    assert _letters(apart) == _letters(here)
+    assert {letter["stage"] for letter in map(ast.literal_eval, _letters(here))} == {
+        "DecodeMessages", "FetchTiles",
+    }
 
 
 def test_a_killed_task_manager_loses_and_doubles_nothing(engine, inputs, here, tmp_path):
@@ -194,35 +204,85 @@ def test_a_killed_task_manager_loses_and_doubles_nothing(engine, inputs, here, t
     assert _letters(tmp_path) == _letters(here(LONG))
 
 
-def test_windows_outlive_a_killed_task_manager(engine, inputs, tmp_path):
+@pytest.mark.parametrize("join", ["broadcast", "partitioned"])
+def test_windows_outlive_a_killed_task_manager(engine, inputs, tmp_path, join):
     if engine.lose_manager is None:
         pytest.skip("only Flink has task managers")
-    start = time.time() // checkpointed_job.WINDOW_SECONDS * checkpointed_job.WINDOW_SECONDS
-    where = [(inputs / "collection.parquet", inputs / "points.parquet", tmp_path / name, start, 60)
-             for name in ("apart", "here")]  # fmt: skip
-    job = _start(checkpointed_job.__file__, *where[0], *engine.flags, *CHECKPOINTS)
-    _lose_manager_when(engine, job, lambda: list(tmp_path.glob("apart/*.parquet")))
-    code, told = _end(job)
+    flags, start = (f"--join={join}", "--max_distance_pixels=2"), tmp_path / "start"
+    apart, here = tmp_path / "apart", tmp_path / "here"
+    job = _stream(inputs, apart, *flags, *engine.flags, *CHECKPOINTS, start=start)
+
+    def published():
+        return len(list(apart.glob("out/*.parquet")))
+
+    _lose_manager_when(engine, job, lambda: published() and _checkpoints(engine, "completed"))
+    _wait(job, lambda: published() == _WINDOWS)
+    code, told = _end(_stream(inputs, here, *flags, "--runner=FnApiRunner", start=start))
     assert code == 0, told
+    _wait(job, lambda: len(_letters(apart)) >= len(_letters(here)))
+    _cancel(engine, job)
     assert _restarts(engine) >= 1
-    code, told = _end(_start(checkpointed_job.__file__, *where[1], "--runner=FnApiRunner"))
-    assert code == 0, told
-    assert _bytes(tmp_path / "apart") == _bytes(tmp_path / "here")
-    assert len(_bytes(tmp_path / "here")) == 6
+    # Not from the start: what was done before the kill stayed done.
+    assert _checkpoints(engine, "restored") >= 1
+    _check_the_same(tmp_path)
+
+
+def test_a_record_that_is_added_in_mid_stream_is_sampled(engine, inputs, tmp_path):
+    if engine.lose_manager is None:
+        pytest.skip("Prism's test plays the points: test_a_new_scene_is_seen_without_a_restart")
+    collection = tmp_path / "collection"
+    collection.mkdir()
+    shutil.copy(inputs / "collection.parquet", collection / "first.parquet")
+    new = Scene(name="new", pixels=_pixels(np.random.default_rng(7), 300), nodata="0",
+                when=dt.datetime(2024, 6, 1))  # noqa: DTZ001  # fmt: skip
+    flags = (*engine.flags, *CHECKPOINTS, f"--collection={collection}", "--refresh_seconds=0.5")
+    job = _stream(inputs, tmp_path, *flags, start=tmp_path / "start", seconds=2 * _SECONDS)
+
+    def seen():
+        files = tmp_path.glob("out/*.parquet")
+        return {name for file in files for name in pq.read_table(file)["record_id"].to_pylist()}
+
+    _wait(job, lambda: "s0" in seen())
+    assert "new" not in seen()
+    pathlib.Path(make_collection(tmp_path, [new])).rename(collection / "new.parquet")
+    _wait(job, lambda: "new" in seen())
+    _cancel(engine, job)
+
+
+def _wait(job, is_so):
+    ends = time.monotonic() + _SECONDS
+    while job.poll() is None and time.monotonic() < ends:
+        # What is looked at may be replaced in that moment.
+        with contextlib.suppress(OSError):
+            if is_so():
+                return
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    job.kill()
+    pytest.fail(f"the job ended, or did not get there: {job.communicate()[1]}")
 
 
 def _lose_manager_when(engine, job, has_begun):
-    ends = time.monotonic() + _SECONDS
-    while not has_begun() and job.poll() is None and time.monotonic() < ends:
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-    if job.poll() is not None or not has_begun():
-        job.kill()
-        pytest.fail(f"the job ended, or did not begin: {job.communicate()[1]}")
+    _wait(job, has_begun)
     engine.lose_manager()
+
+
+def _cancel(engine, job):
+    """Ends a job that has no end; who started it is told when its tasks are gone."""
+    engine.ask(f"/jobs/{_last_job(engine)}?mode=cancel", "PATCH")
+    assert "Job was cancelled" in _end(job)[1]
+
+
+def _checkpoints(engine, kind):
+    """How many of the last job were completed, restored, ..."""
+    return engine.ask(f"/jobs/{_last_job(engine)}/checkpoints")["counts"][kind]
 
 
 def _restarts(engine):
     """How often tasks of the last job were run again."""
-    jobs = sorted(engine.ask("/jobs/overview")["jobs"], key=lambda job: job["start-time"])
-    found = engine.ask(f"/jobs/{jobs[-1]['jid']}/exceptions")
+    found = engine.ask(f"/jobs/{_last_job(engine)}/exceptions")
     return len(found["exceptionHistory"]["entries"])
+
+
+def _last_job(engine):
+    jobs = sorted(engine.ask("/jobs/overview")["jobs"], key=lambda job: job["start-time"])
+    return jobs[-1]["jid"]

@@ -1,6 +1,7 @@
-"""The sampling command with tables where files would be."""
+"""The sampling commands with tables where files would be."""
 
 import io
+import json
 import os
 import pathlib
 import subprocess
@@ -18,7 +19,7 @@ from google.cloud.bigquery_storage import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import (
     BigQueryReadGrpcTransport,
 )
-from scenes import Scene, grid_points, make_collection, ramp
+from scenes import Scene, centre, grid_points, make_collection, ramp
 
 from rasteret_beam.transforms import _bigquery_clients
 
@@ -26,6 +27,20 @@ SCENE = Scene(name="s2_20240512", pixels=ramp(48, 48, bands=2), nodata="0")
 PIPELINE = pathlib.Path(__file__).resolve().parents[2] / "pipelines" / "sample_points.py"
 VALUES = [102.0, 2030.0, 4747.0, 10102.0, 12030.0, 14747.0]
 TABLE = f"bq://{PROJECT}.samples.april"
+STREAM = """
+import json, sys
+import apache_beam as beam
+from dataflow import script
+from rasteret_beam.runners import launch
+from streams import played
+job = script("sample_points_streaming")
+options = launch.parse(sys.argv[2:], job.SamplePointsStreamingOptions)
+steps = [(at, data.encode()) if data else at for at, data in json.loads(sys.argv[1])]
+with beam.Pipeline(options=options) as pipeline:
+    messages = pipeline | played(*steps)
+    job.sample_messages(messages, options.view_as(job.SamplePointsStreamingOptions))
+"""
+"""Runs the streaming command over messages and watermarks that are given to it."""
 
 
 @pytest.fixture
@@ -50,7 +65,9 @@ def _flags(place, **more):
     return [f"--{name}={value}" for name, value in flags.items() if value]
 
 
-def test_samples_of_a_job_reach_a_table_by_way_of_a_bucket(place, server):
+@pytest.fixture
+def bucket(place, server):
+    """Runs a command where BigQuery finds what is in the bucket, which is empty at its end."""
     with serving_bucket(place) as environment:
         client = storage.Client(
             PROJECT, credentials=AnonymousCredentials(),
@@ -59,16 +76,25 @@ def test_samples_of_a_job_reach_a_table_by_way_of_a_bucket(place, server):
         server.tables.open = lambda uri: io.BytesIO(
             client.bucket("my-bucket").blob(uri.split("/", 3)[3]).download_as_bytes(),
         )
-        flags = _flags(
-            place, output=TABLE, temp_location="gs://my-bucket/temp", layout="wide",
-            partition="month", dead_letters=place / "letters",
-        )  # fmt: skip
-        done = subprocess.run(  # noqa: S603 -- our own pipeline
-            [sys.executable, str(PIPELINE), *flags], capture_output=True, text=True, check=False,
-            env={**os.environ, **environment, "BIGQUERY_EMULATOR_HOST": server.address},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert [blob.name for blob in client.list_blobs("my-bucket")] == []
+
+        def run(*command):
+            done = subprocess.run(  # noqa: S603 -- our own pipeline
+                [sys.executable, *map(str, command)], capture_output=True, text=True, check=False,
+                env={**os.environ, **environment, "BIGQUERY_EMULATOR_HOST": server.address,
+                     "PYTHONPATH": os.pathsep.join(sys.path)},
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            return [blob.name for blob in client.list_blobs("my-bucket")]
+
+        yield run
+
+
+def test_samples_of_a_job_reach_a_table_by_way_of_a_bucket(place, server, bucket):
+    flags = _flags(
+        place, output=TABLE, temp_location="gs://my-bucket/temp", layout="wide",
+        partition="month", dead_letters=place / "letters",
+    )  # fmt: skip
+    assert bucket(PIPELINE, *flags) == []
     rows = server.tables.tables["samples.april"]["rows"]
     assert sorted(row[band] for row in rows for band in ("B1", "B2")) == VALUES
     assert sorted(row["plot_id"] for row in rows) == [1, 2, 3]
@@ -76,6 +102,25 @@ def test_samples_of_a_job_reach_a_table_by_way_of_a_bucket(place, server):
     (uri,) = job["configuration"]["load"]["sourceUris"]
     assert uri.startswith("gs://my-bucket/temp/rasteret-beam-")
     assert uri.endswith("/samples-00000-of-00001.parquet")
+
+
+def test_samples_of_a_stream_reach_a_table_window_by_window(place, server, bucket):
+    spots = [(1, (1, 2)), (2, (20, 30)), (61, (47, 47))]
+    steps = [[at, json.dumps(dict(zip("xy", centre(SCENE, *spot), strict=True)))]
+             for at, spot in spots]  # fmt: skip
+    steps = [*steps[:2], [60, None], steps[2], [120, None]]
+    flags = _flags(
+        place, points=None, output=None, output_table=TABLE, temp_location="gs://my-bucket/temp",
+        partition="month", cluster_fields="geog", refresh_seconds="0", runner="DirectRunner",
+    )  # fmt: skip
+    left = bucket("-c", STREAM, json.dumps(steps), *flags)
+    assert [name.rsplit("/", 2)[1] for name in left] == ["_run", "_run"]
+    rows = server.tables.tables["samples.april"]["rows"]
+    assert sorted(row["value"] for row in rows) == VALUES
+    loads = [job["configuration"]["load"] for job in server.tables.jobs.values()]
+    assert [load["writeDisposition"] for load in loads] == ["WRITE_APPEND"] * 2
+    assert [load["timePartitioning"]["type"] for load in loads] == ["MONTH"] * 2
+    assert [load["clustering"]["fields"] for load in loads] == [["geog"]] * 2
 
 
 def test_points_of_a_table_are_sampled(place, server, sample, monkeypatch):

@@ -93,6 +93,9 @@ def _jobs(folder):
             "sample_points_streaming",
             {**streamed, "output_topic": "projects/my-project/topics/samples"},
         ),
+        "sample_points_streaming, BigQuery": (
+            "sample_points_streaming", {**streamed, "output_table": "bq://my-project.d.samples"},
+        ),
         "build_collection, files": ("build_collection", {**built, "inputs": folder / "*.tif"}),
         "build_collection, update": (
             "build_collection", {**built, "inputs": folder / "*.tif", "mode": "update"},

@@ -16,6 +16,7 @@ import pytest
 from fakes import RangeServer
 from scenes import Scene, file_item, grid_points, index_table, ramp, write_scene
 
+from rasteret_beam.output.parts import MAGIC
 from rasteret_beam.storage import Store
 
 N_SCENES, SIDE = 60, 64
@@ -115,7 +116,10 @@ def _kill_half_way(server, flags, output, *more):
     process = _start(flags, "--output", output, *more)
     try:
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while not list(output.glob("_run/parts-*/*.part")):
+        # Whole: a part that the kill cuts off is none.
+        while not any(
+            part.read_bytes().endswith(MAGIC) for part in output.glob("_run/parts-*/*.part")
+        ):
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.02)

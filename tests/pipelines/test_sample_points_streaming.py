@@ -17,6 +17,11 @@ from rasteret_beam.runners import launch
 SCENE = Scene(name="a", pixels=ramp(64, 64))
 SUBSCRIPTION = "projects/my-project/subscriptions/points"
 TOPIC = "projects/my-project/topics/samples"
+TABLE = "bq://my-project.samples.april"
+TO_TABLE = {
+    "input_subscription": SUBSCRIPTION, "output": None, "output_table": TABLE,
+    "temp_location": "gs://my-bucket/temp",
+}  # fmt: skip
 LOCAL = "apache_beam.runners.direct.direct_runner.BundleBasedDirectRunner"
 MODULE = script("sample_points_streaming")
 
@@ -77,6 +82,19 @@ def test_a_columns_time_decides_the_window_and_broken_messages_become_dead_lette
     assert json.loads(letters.read_text())["stage"] == "DecodeMessages"
 
 
+def test_what_tells_of_a_late_message_is_written_with_its_time(place):
+    _play(
+        place, (1, b"boo"), 86_400, (2, b"late"), (3, _message(1, 2, t="east")),
+        time_column="t", refresh_seconds=0, dead_letters=place / "dead",
+    )  # fmt: skip
+    window = "dead-letters-1970-01-01T00.00.00Z-1970-01-01T00.01.00Z-"
+    files = list((place / "dead").glob(f"{window}*.jsonl"))
+    letters = [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    held = sorted(json.loads(letter["element"])["data"] for letter in letters)
+    assert held == sorted(["boo", "late", _message(1, 2, t="east").decode()])
+    assert len(list((place / "dead").iterdir())) == len(files)
+
+
 def test_messages_come_from_pubsub_and_samples_go_there(place, monkeypatch):
     with pubsub(monkeypatch) as server:
         options, ours = _options(
@@ -108,6 +126,12 @@ def test_messages_come_from_pubsub_and_samples_go_there(place, monkeypatch):
         ({"input_subscription": SUBSCRIPTION, "runner": "FnApiRunner"}, "reads no Pub/Sub"),
         ({"input_subscription": SUBSCRIPTION, "output": None}, "give --output"),
         ({"input_subscription": SUBSCRIPTION, "output_topic": "samples"}, "projects/"),
+        ({"input_subscription": SUBSCRIPTION, "output": TABLE}, "give it as --output_table"),
+        ({"input_subscription": SUBSCRIPTION, "output_table": TABLE}, "--temp_location"),
+        ({**TO_TABLE, "output_table": "p.april"}, "bq://project.dataset.table"),
+        ({**TO_TABLE, "partition": "hour"}, "partition must be one of"),
+        ({**TO_TABLE, "cluster_fields": "a,b,c,d,e"}, "BigQuery takes four"),
+        ({**TO_TABLE, "window_seconds": 30}, "1500 for a table.*--output_topic"),
         ({"input_subscription": SUBSCRIPTION, "points_crs": None}, "--points_crs is required"),
         ({"input_subscription": SUBSCRIPTION, "time_attribute": "t", "time_column": "t"}, "one or"),
         ({"input_subscription": SUBSCRIPTION, "input_format": "avro"}, "need their schema"),

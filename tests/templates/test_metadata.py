@@ -39,6 +39,7 @@ VALUES = {
     kinds.FOLDER_OR_TABLE.regex: (
         ["gs://b/out", "bq://p.d.t", "bq://p:d.t"], ["", "bq://t", "bq://d.t", "s3://b/o", "p.d.t"],
     ),
+    kinds.TABLE.regex: (["bq://p.d.t", "bq://p:d.t"], ["", "bq://d.t", "p.d.t", "gs://b/out"]),
     kinds.COLUMNS.regex: (["id", "id,name", "id; _b c"], ["", "id,", "4x", "a.b", "a b,,c"]),
     kinds.WEB_ADDRESS.regex: (["https://h/v1", "http://h"], ["", "h/v1", "gs://b", "https://"]),
     kinds.SUBSCRIPTION.regex: (

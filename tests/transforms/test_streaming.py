@@ -1,12 +1,16 @@
 """Points without an end: windows, late points, and tiles that are kept across windows."""
 
 import json
+import math
 import pathlib
+import time
 
 import apache_beam as beam
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_runner_api_pb2 as pb
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from collecting import collect
 from fakes import serving
@@ -23,7 +27,6 @@ from rasteret_beam import (
     MessageReader,
     OptionError,
     PointColumns,
-    RestampNow,
     SampleOptions,
     SamplePoints,
     Store,
@@ -183,18 +186,6 @@ def test_values_of_other_types_are_dead_letters_and_break_no_batch():
     assert sorted(index) == [1, 2, 3]
 
 
-def test_a_dead_letter_is_never_late():
-    steps = [15, (1, "letter")]
-    options = PipelineOptions(prism())
-    with beam.Pipeline(options=options) as pipeline:
-        told = pipeline | played(*steps) | IntoWindows(seconds=10, allowed_lateness_seconds=100)
-        groups = collect(
-            told | RestampNow(seconds=10)
-            | beam.WithKeys(0).with_output_types(tuple[int, str]) | beam.GroupByKey(),
-        )
-    assert [list(group[1]) for group in groups] == [["letter"]]
-
-
 def test_a_fallback_takes_no_windows_that_fire_twice():
     pipeline = beam.Pipeline(options=LOCAL)
     options = SampleOptions(bands=("B1",), max_distance_pixels=1)
@@ -209,6 +200,40 @@ def test_a_fallback_takes_windows_that_fire_once():
     once = pipeline | played(1) | IntoWindows(seconds=1)
     assert not once.is_bounded
     assert isinstance(once | FallbackRing(options=options), beam.PCollection)
+
+
+@pytest.mark.parametrize("join", ["broadcast", "partitioned"])
+def test_a_stream_waits_for_no_side_input_and_tells_of_records_in_time(tmp_path, join):
+    path = make_collection(tmp_path, [SCENE])
+    other = Scene(name="two", pixels=ramp(64, 64), bands=("B2",))
+    table = index_table([file_item("two", write_scene(tmp_path, other), {"B2": 0})])
+    both = pa.concat_tables([pq.read_table(path), table], promote_options="default")
+    pq.write_table(both, path)
+    job = SamplePoints(
+        collection=str(path), options=SampleOptions(bands=("B1",), unmatched="omit"), join=join,
+        refresh_seconds=math.inf,
+    )  # fmt: skip
+    begun = time.time()
+    with beam.Pipeline(options=LOCAL) as pipeline:
+        decoded = pipeline | played(*STEPS) | DecodeMessages(reader=READER)
+        points, _ = decoded.rows | IntoWindows(seconds=10) | BatchMessages(reader=READER)
+        sampled = points | job
+        rows = collect(sampled.samples | EncodeSamples() | beam.Map(_told))
+        letters = collect(sampled.unusable_records | beam.Map(_timed))
+    assert sorted(rows) == EXPECTED
+    ((letter, told_at),) = letters
+    assert letter.code == "BAND_MISSING"
+    # Of a look at the collection, or of the points that it was read for: never at the end of time.
+    assert 0 <= told_at <= 30 or begun - 1 <= told_at <= time.time()
+    steps = pipeline.to_runner_api().components.transforms.values()
+    works = [pb.ParDoPayload.FromString(step.spec.payload) for step in steps
+             if step.spec.urn == "beam:transform:pardo:v1"]  # fmt: skip
+    assert len(works) > 5
+    assert not any(work.side_inputs for work in works)
+
+
+def _timed(letter, time=beam.DoFn.TimestampParam):
+    return letter, float(time)
 
 
 def test_points_with_an_end_cannot_be_refreshed():

@@ -13,9 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, Repeatedly
-from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
+from apache_beam.transforms.window import (
+    FixedWindows,
+    GlobalWindows,
+    IntervalWindow,
+    TimestampedValue,
+)
+from apache_beam.utils.windowed_value import PaneInfo, PaneInfoTiming
 from sample_rows import batch, record
 
 from rasteret_beam import WriteDeadLetters, WriteSamples
@@ -25,7 +32,9 @@ from rasteret_beam.output import Layout
 from rasteret_beam.output.manifest import job_of
 from rasteret_beam.output.part_writer import PartWriter
 from rasteret_beam.output.shard_files import plan_files
+from rasteret_beam.transforms._folders import create_file, remove_if_empty
 from rasteret_beam.transforms._output_files import OutputFiles
+from rasteret_beam.transforms._write_files import _PublishFn
 
 
 def _batches(n_rows=10, n_records=3):
@@ -115,7 +124,7 @@ def test_each_window_has_files_of_its_own(tmp_path):
     assert sorted(pq.read_table(tmp_path / name).num_rows for name in names) == [10, 20]
     manifests = sorted(path.name for path in (tmp_path / "_run").glob("manifest-*.json"))
     assert len(manifests) == 2
-    assert list((tmp_path / "_run").glob("parts-*/*")) == []
+    assert sorted(path.name for path in (tmp_path / "_run").iterdir()) == manifests
 
 
 @pytest.mark.parametrize("job", ["named", ""])
@@ -174,7 +183,55 @@ def test_panes_of_the_global_window_do_not_take_each_others_parts(tmp_path):
             | WriteSamples(folder=str(tmp_path))
         )
     assert sum(pq.read_table(tmp_path / name).num_rows for name in _names(tmp_path)) == 30
-    assert list((tmp_path / "_run").glob("parts-*/*")) == []
+    assert all(path.suffix == ".json" for path in (tmp_path / "_run").iterdir())
+
+
+def test_a_folder_that_another_window_takes_away_is_made_again(tmp_path, monkeypatch):
+    folder, create, taken = tmp_path / "parts", FileSystems.create, []
+
+    def create_late(name, **how):
+        if len(taken) < 3:
+            taken.append(name)
+            remove_if_empty(str(folder))
+            assert not folder.exists()
+            raise FileNotFoundError(name)
+        return create(name, **how)
+
+    monkeypatch.setattr(FileSystems, "create", create_late)
+    with create_file(str(folder / "a")) as file:
+        file.write(b"whole")
+    assert (folder / "a").read_bytes() == b"whole"
+    remove_if_empty(str(folder))
+    assert (folder / "a").exists()
+
+
+_WINDOW = IntervalWindow(0, 10)
+_PANE = PaneInfo(is_first=True, is_last=True, timing=PaneInfoTiming.ON_TIME, index=0,
+                 nonspeculative_index=0)  # fmt: skip
+
+
+def _publish_letters(folder, ids):
+    """Publishes what was written of a window; gives what its files hold."""
+    hidden = f"{folder}/.letters-run"
+    publish = _PublishFn(str(folder), "letters", ".jsonl", hidden)
+    list(publish.process(("", [f"{hidden}-{one * 32}" for one in ids]), _WINDOW, _PANE))
+    return sorted(path.read_text() for path in folder.iterdir() if path.name[0] != ".")
+
+
+def test_a_window_that_is_published_again_has_what_was_written_the_second_time(tmp_path):
+    # As after a checkpoint: b comes from before it, what c held was written anew to a.
+    for one, held in {"b": "from before", "c": "tried"}.items():
+        (tmp_path / f".letters-run-{one * 32}").write_text(held)
+    assert _publish_letters(tmp_path, "bc") == ["from before", "tried"]
+    (tmp_path / f".letters-run-{'a' * 32}").write_text("done")
+    assert _publish_letters(tmp_path, "ab") == ["done", "from before"]
+    assert _publish_letters(tmp_path, "ab") == ["done", "from before"]
+
+
+def test_a_window_that_fires_with_nothing_keeps_its_files(tmp_path):
+    (tmp_path / f".letters-run-{'b' * 32}").write_text("told")
+    assert _publish_letters(tmp_path, "b") == ["told"]
+    assert _publish_letters(tmp_path, "") == ["told"]
 
 
 def test_a_wide_layout_goes_through(tmp_path):

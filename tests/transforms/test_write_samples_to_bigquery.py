@@ -5,15 +5,14 @@ import pathlib
 import apache_beam as beam
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.transforms.window import FixedWindows
 from bigquery_server import DATASET, PROJECT, BigQueryServer
 from sample_rows import batch, record
 
-from rasteret_beam import OptionError, WriteSamplesToBigQuery
+from rasteret_beam import WriteSamplesToBigQuery
 from rasteret_beam.bigquery import Load, TableName, table_fields
 from rasteret_beam.elements import SampleBatch
 from rasteret_beam.errors import OutputError
-from rasteret_beam.transforms import _bigquery_clients
+from rasteret_beam.transforms import _bigquery_clients, _bigquery_jobs
 
 TABLE = TableName(PROJECT, DATASET, "april")
 KEY = f"{DATASET}.april"
@@ -108,7 +107,10 @@ def test_a_table_with_rows_is_refused_where_an_empty_one_is_asked_for(tmp_path, 
 
 
 @pytest.mark.parametrize("disposition", ["truncate", "append"])
-def test_a_failure_that_may_pass_is_tried_again_and_loads_once(tmp_path, server, disposition):
+def test_a_failure_that_may_pass_is_tried_again_and_loads_once(
+    tmp_path, server, disposition, monkeypatch,
+):
+    monkeypatch.setattr(_bigquery_jobs.time, "sleep", lambda _: None)
     server.failures += ["backendError", "rateLimitExceeded"]
     _write(tmp_path, _batches(), disposition)
     assert len(_values(server)) == 12
@@ -169,11 +171,3 @@ def test_a_job_without_any_batch_leaves_the_table_as_it_was(tmp_path, server):
     _write(tmp_path, _batches())
     _write(tmp_path, [])
     assert len(_values(server)) == 12
-
-
-def test_samples_in_windows_are_refused(tmp_path):
-    windowed = WriteSamplesToBigQuery(load=Load(table=TABLE), temp_folder=str(tmp_path))
-    pipeline = beam.Pipeline("FnApiRunner")
-    samples = pipeline | beam.Create(_batches()).with_output_types(SampleBatch)
-    with pytest.raises(OptionError, match="ToRows"):
-        _ = samples | beam.WindowInto(FixedWindows(60)) | windowed
