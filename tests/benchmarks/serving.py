@@ -83,7 +83,7 @@ def bind(pid, cores):
     """Lets a process and its children run on the first so many cores only; None for all."""
     allowed = sorted(os.sched_getaffinity(0))[:cores]
     for one in (pid, *running.descendants(pid)):
-        os.sched_setaffinity(one, allowed)
+        os.sched_setaffinity(int(one), allowed)
 
 
 @contextlib.contextmanager
