@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rasteret_beam.storage import Store
 
 _GEOJSON_COLUMN = "geometry"
+_BATCH_BYTES = 32 * 1024 * 1024
+_MOST_ROWS = 1 << 18
 _CSV_COLUMN_ERROR = re.compile(r"In CSV column #(\d+)")
 
 
@@ -177,13 +179,14 @@ def _empty(schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _read_rows(store: Store, piece: PointsPiece, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Rows of one piece in the input's schema, BATCH_ROWS at most at a time."""
+    """Rows of one piece in the input's schema, some at a time."""
     if piece.n_rows == 0:
         return
     if piece.row_group is not None:
         filesystem, path = arrow_filesystem(store, piece.uri)
         with pq.ParquetFile(path, filesystem=filesystem) as file:
-            batches = file.iter_batches(BATCH_ROWS, row_groups=[piece.row_group])
+            rows = _rows_at_once(file.metadata.row_group(piece.row_group))
+            batches = file.iter_batches(rows, row_groups=[piece.row_group])
             yield from (_conform(batch, schema) for batch in batches)
     elif _format(piece.uri) == "csv":
         types = {field.name: field.type for field in schema}
@@ -192,6 +195,16 @@ def _read_rows(store: Store, piece: PointsPiece, schema: pa.Schema) -> Iterator[
     else:
         table = _read_geojson(store, piece.uri)
         yield from (_conform(b, schema) for b in table.combine_chunks().to_batches(BATCH_ROWS))
+
+
+def _rows_at_once(group: pq.RowGroupMetaData) -> int:
+    """Rows of a batch: more than ``BATCH_ROWS`` where they are small.
+
+    Each batch sends a message to each block of tiles that its points need; of points in no
+    order, larger batches send fewer.
+    """
+    row_bytes = max(group.total_byte_size // max(group.num_rows, 1), 1)
+    return min(max(_BATCH_BYTES // row_bytes, BATCH_ROWS), _MOST_ROWS)
 
 
 def _cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

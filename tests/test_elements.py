@@ -35,6 +35,12 @@ COLUMNS = {
     "some_null": pa.array([None, 1] * (N_ROWS // 2)),
     "lists": pa.array([[1.0]] * N_ROWS),
     "flags": pa.array([True] * N_ROWS),
+    "texts_in_a_struct": pa.StructArray.from_arrays(
+        [pa.DictionaryArray.from_arrays(np.zeros(N_ROWS, np.int32), ["a"])], ["text"],
+    ),
+    "extension": pa.ExtensionArray.from_storage(
+        pa.uuid(), pa.array([b"0123456789abcdef"] * N_ROWS, pa.binary(16)),
+    ),
     "wide": pa.array([b"0123456789abcdef"] * N_ROWS, pa.binary(16)),
 }
 

@@ -138,7 +138,8 @@ class TilePoints(Batch):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the byte ranges as one run of bytes: there are millions of small ones."""
-        ranges = np.vstack([self.tile_ids, self.tile_offsets, self.tile_byte_counts])
+        ids = self.tile_ids[np.newaxis]
+        ranges = np.concatenate([ids, self.tile_offsets, self.tile_byte_counts])
         what = self.sources, self.planned, self.radius, self.members
         return _tile_points, (*what, ranges.shape, ranges.astype(np.int64).tobytes())
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from rasteret_beam.elements import BlockPoints, PlannedPoints
+from rasteret_beam.elements import POINT_DTYPE, BlockPoints, PlannedPoints
 from rasteret_beam.grid.tiling import tile_numbers, tile_origin
 
 if TYPE_CHECKING:
@@ -54,13 +55,15 @@ def merge(messages: Iterable[TilePoints]) -> list[Merged]:
         At least ``MERGED_POINTS`` points in each, but for the last of a kind.
     """
     kinds: dict[object, list[TilePoints]] = {}
+    n_points: Counter[object] = Counter()
     merged: list[Merged] = []
     for message in messages:
         kind = _kind(message)
-        held = kinds.setdefault(kind, [])
-        held.append(message)
-        if sum(len(m.planned.points) for m in held) >= MERGED_POINTS:
+        kinds.setdefault(kind, []).append(message)
+        n_points[kind] += len(message.planned.points)
+        if n_points[kind] >= MERGED_POINTS:
             merged.append(_merged(kinds.pop(kind)))
+            del n_points[kind]
     merged.extend(_merged(held) for held in kinds.values())
     return merged
 
@@ -119,7 +122,9 @@ def _kind(message: TilePoints) -> object:
 
 def _merged(messages: Sequence[TilePoints]) -> Merged:
     grid = messages[0].sources.grid
-    located = np.concatenate([message.planned.points for message in messages])
+    # As bytes: of structured arrays numpy compares the types, field by field, with each.
+    raw = [message.planned.points.view(np.uint8) for message in messages]
+    located = np.concatenate(raw).view(POINT_DTYPE)
     row, col = located["row_float"].astype(np.int64), located["col_float"].astype(np.int64)
     order = _by_tile_and_row(grid, row, col)
     tile = tile_numbers(grid, row, col)
