@@ -13,7 +13,8 @@ from rasteret_beam.elements import SampleBatch
 from rasteret_beam.sampling import reading
 from rasteret_beam.sampling.nodata import is_nodata, may_be_nodata
 from rasteret_beam.sampling.outcomes import outcomes_of
-from rasteret_beam.sampling.placing import PlacedPoints
+from rasteret_beam.sampling.placing import PlacedPoints, place
+from rasteret_beam.sampling.windows import fall_back
 from rasteret_beam.schema import STATUS_CODES, PointArrays, Status
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from rasteret_beam.elements import BlockPoints, TileBatch
     from rasteret_beam.options import SampleOptions
+    from rasteret_beam.sampling.placing import Placement
 
 _OK = STATUS_CODES[Status.OK.value]
 _NODATA = STATUS_CODES[Status.NODATA.value]
@@ -37,9 +39,13 @@ def sample_nearest(batch: TileBatch, options: SampleOptions) -> Iterator[SampleB
         Rows of one band and of points whose pixel lies in these tiles, which share the
         columns of the points; the last of a band has windows, where some are open. All
         but that one are finished, and have ``outcomes``; those of rows that are omitted
-        come with the first.
+        come with a batch of their band.
     """
-    placed = PlacedPoints(batch)
+    where = place(batch)
+    if options.return_neighbourhood == "always":
+        yield from _inside(PlacedPoints(batch, where), options)
+        where = where.rest
+    placed = PlacedPoints(batch, where)
     radius = options.max_distance_pixels
     if not len(placed.owned) and not radius:
         return
@@ -53,9 +59,8 @@ def sample_nearest(batch: TileBatch, options: SampleOptions) -> Iterator[SampleB
         rows = np.flatnonzero(failed == _OK)
     points = placed.owned if rows is None else placed.owned[rows]
     arrays, event_time = _shared(batch.points, options)
-    if not placed.all_owned or rows is not None:
-        arrays = arrays.take(points)
-        event_time = None if event_time is None else event_time[points]
+    if not where.all_owned or rows is not None:
+        arrays, event_time = _some(arrays, event_time, points)
     for at, band in enumerate(source.bands):
         pixels = placed.pixels(at)
         codes = failed
@@ -150,18 +155,42 @@ def _with_windows(
         yield _finished(batch, options, rest)
 
 
+def _inside(placed: PlacedPoints, options: SampleOptions) -> Iterator[SampleBatch]:
+    """Finished rows of the points that have their window in one tile, some at a time."""
+    batch = placed.batch
+    nodata = batch.source.layout.nodata
+    for points, arrays, event_time in _parts_inside(placed.where, options):
+        for at, band in enumerate(batch.source.bands):
+            around = reading.read_inside(placed, points, at)
+            centre = around[:, around.shape[1] // 2]
+            value, codes = _as_float64(centre), np.full(len(points), _OK, np.int8)
+            if may_be_nodata(centre.dtype, nodata):
+                missing = np.flatnonzero(is_nodata(centre, nodata))
+                codes[missing] = _NODATA
+                known = around[missing], reading.states(around[missing], nodata)
+                of_missing = points[missing], missing, known
+                fall_back(reading.windows_of(placed, options, *of_missing, at), value, codes)
+            rows = _Rows(band, arrays, event_time, points, value, codes)
+            yield dataclasses.replace(_finished(batch, options, rows), neighbours=around)
+
+
+@functools.lru_cache(maxsize=2)
+def _parts_inside(
+    where: Placement, options: SampleOptions,
+) -> list[tuple[np.ndarray, PointArrays, np.ndarray | None]]:
+    """The points inside, as many at once as may be, and what their rows share."""
+    inside, step = where.owned[where.inside], reading.at_once(options)
+    parts = [inside[start : start + step] for start in range(0, len(inside), step)]
+    return [(part, *_some(*_shared(where.points, options), part)) for part in parts]
+
+
 def _whole_windows(
     placed: PlacedPoints, options: SampleOptions, rows: _Rows, at: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows with a value whose window these tiles hold, and the windows, some at a time."""
     valid, step = np.flatnonzero(rows.codes == _OK), reading.at_once(options)
-    inside = reading.inside_one_tile(placed, rows.points[valid])
-    simple, crossing = valid[inside], valid[~inside]
-    for start in range(0, len(simple), step):
-        part = simple[start : start + step]
-        yield part, reading.read_inside(placed, rows.points[part], at)
-    for start in range(0, len(crossing), step):
-        part = crossing[start : start + step]
+    for start in range(0, len(valid), step):
+        part = valid[start : start + step]
         pixels, state = reading.read_crossing(placed, rows.points[part], at)
         whole = reading.is_known(state).all(axis=1)
         if whole.any():
@@ -178,3 +207,9 @@ def _shared(
         options, located["point_index"], (located["x"], located["y"]), planned.crs, planned.columns,
     )
     return arrays, planned.event_time_us
+
+
+def _some(
+    arrays: PointArrays, event_time: np.ndarray | None, points: np.ndarray,
+) -> tuple[PointArrays, np.ndarray | None]:
+    return arrays.take(points), None if event_time is None else event_time[points]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rasteret_beam import memory
 from rasteret_beam.elements import PixelWindows
 from rasteret_beam.grid.rings import window_offsets
 from rasteret_beam.grid.tiling import block_shape, tile_numbers, tile_origin
@@ -34,34 +35,12 @@ def at_once(options: SampleOptions) -> int:
     return max(_WINDOW_CELLS_AT_ONCE // options.window_pixels, 1)
 
 
-def inside_one_tile(placed: PlacedPoints, points: np.ndarray) -> np.ndarray:
-    """Tells which points have their whole window in one tile of the batch.
-
-    Args:
-        placed: The batch.
-        points: int64, shape (n_points,), ascending.
-
-    Returns:
-        bool, shape (n_points,).
-    """
-    block, radius = placed.batch.points, placed.batch.points.radius
-    inside = np.zeros(len(points), bool)
-    for number, mine in _tiles_of(placed, points):
-        top, left = tile_origin(block.grid, number)
-        row, col = block.row[points[mine]] - top, block.col[points[mine]] - left
-        bottom = min(block.grid.tile_height, block.grid.height - top)
-        right = min(block.grid.tile_width, block.grid.width - left)
-        fits = (row >= radius) & (row < bottom - radius)
-        inside[mine] = fits & (col >= radius) & (col < right - radius)
-    return inside
-
-
 def read_inside(placed: PlacedPoints, points: np.ndarray, at: int) -> np.ndarray:
     """Reads the windows of points that have them whole in one tile.
 
     Args:
         placed: The batch.
-        points: int64, shape (n_points,), ascending, each ``inside_one_tile``.
+        points: int64, shape (n_points,), ascending, of those that are ``inside``.
         at: Which of the source's bands.
 
     Returns:
@@ -69,16 +48,16 @@ def read_inside(placed: PlacedPoints, points: np.ndarray, at: int) -> np.ndarray
     """
     block, source = placed.batch.points, placed.batch.source
     down, across = window_offsets(block.radius)
-    pixels = np.empty((len(points), len(down)), source.layout.dtype)
+    pixels = memory.empty((len(points), len(down)), source.layout.dtype)
     for number, mine in _tiles_of(placed, points):
         decoded = placed.batch.tiles[number]
         top, left = tile_origin(block.grid, number)
         # All rows of the window are wanted, and so neighbours where only some are kept.
         centre = flat_index(decoded, block.row[points[mine]] - top, block.col[points[mine]] - left)
         offsets = down * decoded.pixels.shape[2] + across
-        take_pixels(
-            decoded, source.samples[at], centre[:, np.newaxis] + offsets, pixels[mine],
-        )  # fmt: skip
+        flat = memory.empty((len(centre), len(offsets)), np.int64)
+        np.add(centre[:, np.newaxis], offsets, out=flat)
+        take_pixels(decoded, source.samples[at], flat, pixels[mine])
     return pixels
 
 
@@ -115,28 +94,23 @@ def gather(
         wanted |= status == _OK
     rows = np.flatnonzero(wanted)
     yield from _gather_points(placed, options, points[rows], rows, at)
-    # Another batch's row may or may not turn out to need its window: give every part,
-    # once a pixel.
-    halo, block = placed.halo, placed.batch.points
-    pixel = block.row[halo] * block.grid.width + block.col[halo]
-    halo = halo[np.sort(np.unique(pixel, return_index=True)[1])]
+    # Another batch's row may or may not turn out to need its window: give every part.
+    halo = placed.where.halo
     yield from _gather_points(placed, options, halo, np.full(len(halo), -1), at)
 
 
 def _gather_points(
     placed: PlacedPoints, options: SampleOptions, points: np.ndarray, rows: np.ndarray, at: int,
 ) -> Iterator[PixelWindows]:
-    band_number = options.bands.index(placed.batch.source.bands[at])
     step = at_once(options)
     for start in range(0, len(points), step):
         chunk = slice(start, start + step)
         pixels, state = _read_windows(placed, points[chunk], at)
         seen = ((state != UNKNOWN) & (state != OUTSIDE)).any(axis=1)
         if seen.any():
-            known = pixels[seen], state[seen]
-            yield from _by_owner(
-                placed.batch, points[chunk][seen], rows[chunk][seen], band_number, known,
-            )  # fmt: skip
+            mine, known = points[chunk][seen], (pixels[seen], state[seen])
+            windows = windows_of(placed, options, mine, rows[chunk][seen], known, at)
+            yield from _by_owner(placed.batch, windows)
 
 
 def _read_windows(
@@ -147,15 +121,20 @@ def _read_windows(
     shape = (len(points), (2 * block.radius + 1) ** 2)
     pixels = np.zeros(shape, source.layout.dtype)
     state = np.full(shape, UNKNOWN, np.uint8)
-    inner = inside_one_tile(placed, points)
+    inner = np.isin(points, placed.owned[placed.where.inside])
     if inner.any():
         whole = read_inside(placed, points[inner], at)
         pixels[inner] = whole
-        state[inner] = np.where(is_nodata(whole, source.layout.nodata), NODATA, VALID)
+        state[inner] = states(whole, source.layout.nodata)
     crossing = np.flatnonzero(~inner)
     if len(crossing):
         pixels[crossing], state[crossing] = read_crossing(placed, points[crossing], at)
     return pixels, state
+
+
+def states(pixels: np.ndarray, nodata: float | None) -> np.ndarray:
+    """Tells of pixels that were read whether they are valid; uint8, ``VALID`` or ``NODATA``."""
+    return np.where(is_nodata(pixels, nodata), NODATA, VALID).astype(np.uint8)
 
 
 def is_known(state: np.ndarray) -> np.ndarray:
@@ -197,40 +176,55 @@ def read_crossing(
             flat = flat_index(decoded, row[hit] - top, col[hit] - left)
             take_pixels(decoded, source.samples[at], flat, found)
             pixels[hit] = found
-            state[hit] = np.where(is_nodata(found, source.layout.nodata), NODATA, VALID)
+            state[hit] = states(found, source.layout.nodata)
     return pixels, state
 
 
-def _by_owner(
-    batch: TileBatch,
+def windows_of(
+    placed: PlacedPoints,
+    options: SampleOptions,
     points: np.ndarray,
     rows: np.ndarray,
-    band_number: int,
     known: tuple[np.ndarray, np.ndarray],
-) -> Iterator[PixelWindows]:
-    """Splits windows by the block that owns their centre."""
-    block = batch.points
-    located, row, col = block.planned.points[points], block.row[points], block.col[points]
+    at: int,
+) -> PixelWindows:
+    """Gives windows around points, by their values and states.
+
+    Args:
+        placed: The batch.
+        options: What to sample.
+        points: int64, shape (n_points,).
+        rows: int64, same shape: as ``PixelWindows.row``.
+        known: As ``PixelWindows.values`` and ``state``.
+        at: Which of the source's bands.
+    """
+    batch, block = placed.batch, placed.batch.points
+    located = block.planned.points[points]
     identity = np.empty((len(points), 4), np.int64)
-    identity[:, 0], identity[:, 1] = row, col
-    identity[:, 2], identity[:, 3] = batch.source.record.ordinal, band_number
-    position = np.column_stack([located["row_float"], located["col_float"]])
+    identity[:, 0], identity[:, 1] = block.row[points], block.col[points]
+    identity[:, 2] = batch.source.record.ordinal
+    identity[:, 3] = options.bands.index(batch.source.bands[at])
     transform = block.grid.geotransform
-    whole = PixelWindows(
+    return PixelWindows(
         key=batch.block.key,
         row=rows,
         identity=identity,
-        position=position,
+        position=np.column_stack([located["row_float"], located["col_float"]]),
         values=known[0],
         state=known[1],
         scale=(abs(transform.scale_x), abs(transform.scale_y)),
     )
-    owners = _owner_blocks(block.grid, row, col)
+
+
+def _by_owner(batch: TileBatch, windows: PixelWindows) -> Iterator[PixelWindows]:
+    """Splits windows by the block that owns their centre."""
+    grid = batch.points.grid
+    owners = _owner_blocks(grid, windows.identity[:, 0], windows.identity[:, 1])
     for owner in np.unique(owners).tolist():
-        block_row, block_col = divmod(owner, block.grid.tiles_across)
+        block_row, block_col = divmod(owner, grid.tiles_across)
         key = batch.block.key._replace(block_row=block_row, block_col=block_col)
         mine = owners == owner
-        part = whole if mine.all() else subset(whole, mine)
+        part = windows if mine.all() else subset(windows, mine)
         yield dataclasses.replace(part, key=key)
 
 

@@ -158,7 +158,7 @@ def _finish(
             around = np.where(is_known(part.state[listed]), part.values[listed], np.nan)
             neighbours[part.row[listed]] = around
             has_list[part.row[listed]] = True
-        lost = _fall_back(subset(part, centre_nodata), value, codes)
+        lost = fall_back(subset(part, centre_nodata), value, codes)
         null[lost] = True
         codes[lost] = _FETCH_ERROR
     columns: dict[str, Any] = {"value": pa.array(value, mask=null)}
@@ -175,10 +175,16 @@ def _finish(
     return dataclasses.replace(kept, outcomes=done.outcomes)
 
 
-def _fall_back(windows: PixelWindows, value: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def fall_back(windows: PixelWindows, value: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Replaces nodata centres by the nearest valid pixel of the first ring that has one.
 
-    Returns the rows where an unreadable pixel leaves open which pixel that is.
+    Args:
+        windows: Windows whose centre is nodata.
+        value: float64, by row: is changed where there is a valid pixel.
+        codes: int8, by row, index into ``STATUSES``: likewise.
+
+    Returns:
+        The rows where an unreadable pixel leaves open which pixel that is.
     """
     side = round(windows.state.shape[1] ** 0.5)
     around = rings(side // 2)

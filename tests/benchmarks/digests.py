@@ -23,8 +23,11 @@ def of_arrays(point_index, values, windows=None):
     if windows is not None:
         step = max(SMALL_NUMBERS // windows.shape[1], 1)
         for start in range(0, len(windows), step):
-            sums = np.nansum(windows[start : start + step], axis=1)
-            around += float(np.dot(sums, point_index[start : start + step] + 1))
+            some, index = windows[start : start + step], point_index[start : start + step] + 1.0
+            total_of_some = float((index @ some).sum())
+            if np.isnan(total_of_some):
+                total_of_some = float(np.dot(np.nansum(some, axis=1), index))
+            around += total_of_some
     return len(values), total, by_index, around
 
 
