@@ -23,7 +23,7 @@ from rasteret_beam.runners.resuming import NothingToDoError
 from rasteret_beam.transforms._metrics import LIVE, NAMESPACE
 
 _HELP_EPILOG = "Every option of Apache Beam works too, like --runner DataflowRunner."
-_LOCAL_RUNNER = "FnApiRunner"
+_LOCAL_RUNNER = "rasteret_beam.runners.local_runner.LocalRunner"
 __all__ = ["Report", "add_flag", "check_given", "parse", "run", "say"]
 
 _SECONDS_BETWEEN_LINES = 1.0

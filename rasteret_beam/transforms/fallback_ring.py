@@ -18,6 +18,9 @@ from rasteret_beam.transforms.sample_nearest import count_outcomes
 
 _SEAMS = "seams"
 
+PASSING = "rasteret_beam:passing"
+"""Annotation of a Flatten that a runner should not hold in memory: see ``LocalRunner``."""
+
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class FallbackRing(beam.PTransform):
@@ -29,7 +32,8 @@ class FallbackRing(beam.PTransform):
 
     Rows whose window lies in one batch of tiles are finished in place; the few whose
     window crosses into another batch meet its part in a GroupByKey. Without a fallback
-    rows pass unchanged.
+    rows pass unchanged. FnApiRunner holds all rows where the two kinds come together, in
+    a Flatten; ``LocalRunner`` and engines for many machines do not.
 
     Input: ``SampleBatch`` of ``SampleNearest``. Output: ``SampleBatch``. Windows: kept.
     Dead letters: none (a tile that cannot be read is FetchTiles's; a row whose nearest
@@ -64,7 +68,7 @@ class FallbackRing(beam.PTransform):
         )
         return (
             (split.whole, merged)
-            | "Flatten" >> beam.Flatten()
+            | "Flatten" >> PassingFlatten()
             | "Finish" >> beam.Map(sampling.finish).with_output_types(SampleBatch)
         )
 
@@ -80,6 +84,14 @@ class FallbackRing(beam.PTransform):
                 "no lateness and the default trigger, or points no fallback"
             )
             raise OptionError(msg)
+
+
+class PassingFlatten(beam.Flatten):
+    """A Flatten that says of itself that most of a job's rows flow through it."""
+
+    def annotations(self) -> dict[str, bytes]:
+        """Adds ``PASSING``."""
+        return {**super().annotations(), PASSING: b""}
 
 
 def _identity(part: tuple[TileBlockKey, SampleBatch]) -> tuple[TileBlockKey, SampleBatch]:

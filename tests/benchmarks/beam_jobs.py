@@ -22,6 +22,7 @@ from rasteret_beam import (
     Store,
     WriteSamples,
 )
+from rasteret_beam.runners import launch
 
 STORE = Store(allow_http=True)
 
@@ -75,13 +76,14 @@ def sample_options(spec):
 
 
 def pipeline_options(spec):
-    flags = ["--runner=FnApiRunner"]
+    flags = []
     if spec.get("processes"):
-        flags += [
+        flags = [
             "--direct_running_mode=multi_processing",
             f"--direct_num_workers={spec['processes']}",
         ]
-    return PipelineOptions(flags)
+    # With the runner that our pipelines take where none is named.
+    return launch.parse(flags, PipelineOptions)
 
 
 class _DigestFn(beam.DoFn):

@@ -137,8 +137,8 @@ def _bytes_of(output):
 
 
 @pytest.mark.parametrize("more", [
-    (), ("--layout", "wide", "--output_format", "geoparquet"),
-], ids=["long", "wide"])  # fmt: skip
+    (), ("--layout", "wide", "--output_format", "geoparquet"), ("--max_distance_pixels", "2"),
+], ids=["long", "wide", "fallback"])  # fmt: skip
 def test_a_killed_run_is_gone_on_from(server, job, run, tmp_path, more):
     _, flags = job
     output = tmp_path / "resumed"
@@ -155,25 +155,6 @@ def test_a_killed_run_is_gone_on_from(server, job, run, tmp_path, more):
     assert sorted(path.name for path in (output / "_run").iterdir()) == [
         "manifest.json", "summary.json",
     ]  # fmt: skip
-
-
-def test_a_fallback_across_blocks_is_gone_on_from(server, job, run, tmp_path):
-    _, flags = job
-    more = ("--max_distance_pixels", "2")
-    output = tmp_path / "resumed"
-    # Rows wait for their neighbours' pixels: nothing is in the output yet.
-    server.begin(n_answers=N_SCENES // 2)
-    process = _start(flags, "--output", output, *more)
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while sum(server.requests.values()) < N_SCENES // 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=DEADLINE_SECONDS)
-    server.begin()
-    assert run(flags, "--output", output, "--mode", "resume", *more)[0] == 0
-    assert run(flags, "--output", tmp_path / "clean", *more)[0] == 0
-    assert _bytes_of(output) == _bytes_of(tmp_path / "clean")
 
 
 def test_a_complete_output_is_left_as_it_is(server, job, run, tmp_path):
