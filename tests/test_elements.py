@@ -6,12 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam import coders
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rasteret_beam import PointBatch, SampleBatch
 from rasteret_beam.elements import (
+    POINT_DTYPE,
     Batch,
     Geotransform,
     Grid,
+    PlannedPoints,
     RecordInfo,
     Source,
     Sources,
@@ -69,6 +73,77 @@ def test_signs_of_zero_survive():
 def test_what_is_alike_in_all_rows_is_sent_once():
     alike = {name: COLUMNS[name] for name in ("constant", "when", "nan", "one_text", "all_null")}
     assert len(pickle.dumps(PointBatch(pa.record_batch(alike), None))) < N_ROWS
+
+
+COORDINATES = {
+    "degrees": lambda rng, n: rng.uniform(-180, 180, n),
+    "whole": lambda rng, n: rng.integers(-3, 70_000, n).astype(float),
+    "far apart": lambda rng, n: rng.choice([0.0, 2.0**40], n),
+    "beyond what floats count": lambda rng, n: rng.choice([2.0**60, 2.0**60 + 256], n),
+    "zeros of both signs": lambda rng, n: rng.choice([0.0, -0.0, 1.0], n),
+    "no numbers": lambda rng, n: rng.choice([np.nan, np.inf, -np.inf, 3.0], n),
+}
+INDEXES = {
+    "rows": lambda rng, n: np.arange(n) + rng.integers(2**40),
+    "hashes": lambda rng, n: rng.integers(-(2**63), 2**63 - 1, n),
+    "one": lambda rng, n: np.full(n, rng.integers(9)),
+}
+
+
+@given(
+    n_points=st.sampled_from([0, 1, 255, 256, 1000]),
+    index=st.sampled_from(sorted(INDEXES)),
+    kinds=st.tuples(*[st.sampled_from(sorted(COORDINATES))] * 4),
+    columns=st.lists(st.sampled_from(["x", "y", "other", "text", "null", "list"]), max_size=4),
+    seed=st.integers(0, 999),
+)
+def test_planned_points_arrive_bit_by_bit(n_points, index, kinds, columns, seed):
+    rng = np.random.default_rng(seed)
+    points = np.empty(n_points, POINT_DTYPE)
+    points["point_index"] = INDEXES[index](rng, n_points)
+    for name, kind in zip(POINT_DTYPE.names[1:], kinds, strict=True):
+        points[name] = COORDINATES[kind](rng, n_points)
+    of = {
+        "x": pa.array(points["x"]), "y": pa.array(points["y"]),
+        "other": pa.array(rng.random(n_points)),
+        "text": pa.array(["a"] * n_points, pa.string()), "null": pa.nulls(n_points, pa.float64()),
+        "list": pa.array([[1.0]] * n_points, pa.list_(pa.float64())),
+    }  # fmt: skip
+    table = None
+    if columns:
+        names = [f"{name}_{at}" for at, name in enumerate(columns)]
+        table = pa.RecordBatch.from_arrays([of[name] for name in columns], names=names)
+    found = pickle.loads(pickle.dumps(PlannedPoints(points, table, "EPSG:4326", None)))  # noqa: S301 -- ours
+    assert found.points.tobytes() == points.tobytes()
+    if table is None:
+        assert found.columns is None
+    else:
+        assert found.columns.schema.equals(table.schema, check_metadata=True)
+        assert repr(found.columns.to_pydict()) == repr(table.to_pydict())
+
+
+@pytest.mark.parametrize("change", [
+    lambda field: field.with_nullable(nullable=False),
+    lambda field: field.with_metadata({"k": "v"}),
+])
+def test_columns_that_say_more_than_their_numbers_arrive_as_they_were(change):
+    points = np.zeros(1000, POINT_DTYPE)
+    points["x"] = np.arange(1000) / 3
+    schema = pa.schema([change(pa.field("lon", pa.float64()))], metadata={"of": "the table"})
+    columns = pa.RecordBatch.from_arrays([pa.array(points["x"])], schema=schema)
+    for table in (columns, columns.replace_schema_metadata(None)):
+        found = pickle.loads(pickle.dumps(PlannedPoints(points, table, None, None)))  # noqa: S301 -- ours
+        assert found.columns.equals(table, check_metadata=True)
+
+
+def test_a_point_with_its_own_coordinate_columns_is_shuffled_in_few_bytes():
+    points = np.zeros(N_ROWS, POINT_DTYPE)
+    points["point_index"] = np.arange(N_ROWS) + 2**40
+    points["x"], points["y"] = np.random.default_rng(1).random((2, N_ROWS))
+    points["row_float"] = np.arange(N_ROWS) % 1024 + 70_000
+    columns = pa.record_batch({"lon": points["x"], "lat": points["y"]})
+    size = len(pickle.dumps(PlannedPoints(points, columns, "EPSG:4326", None)))
+    assert size < N_ROWS * (2 + 8 + 8 + 2 + 1) + 2000
 
 
 def test_a_batch_tells_its_size_without_being_pickled(monkeypatch):

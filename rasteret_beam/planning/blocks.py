@@ -99,11 +99,6 @@ def cut_blocks(
     points = here.points
     if not len(points):
         return
-    located = np.empty(len(points), POINT_DTYPE)
-    located["point_index"], located["x"], located["y"] = (
-        work.index[points], work.x[points], work.y[points],
-    )  # fmt: skip
-    located["row_float"], located["col_float"] = here.row_float, here.col_float
     everyone = points_of(selections)
     serves = [
         None if selection.points is everyone else np.isin(points, selection.points)
@@ -113,6 +108,10 @@ def cut_blocks(
     sources = _sources(grid, tuple((s.record.info, s.asset, s.bands) for s in selections))
     row, col = here.row_float.astype(np.int64), here.col_float.astype(np.int64)
     radius, event_time = options.max_distance_pixels, work.batch.event_time_us
+    # Where in its pixel a point is matters for what lies nearest around it; else the pixel
+    # will do, and whole numbers travel in fewer bytes.
+    exact = (here.row_float, here.col_float) if radius else (row, col)
+    located = _as_points(work, points, *exact)
     for block in _touched_blocks(grid, row, col, radius):
         inside, tile_ids = block.points, block.tile_ids
         ranges = [asset.ranges_of(tile_ids) for asset in assets]
@@ -133,6 +132,17 @@ def cut_blocks(
             tile_byte_counts=np.array([counts for _, counts in ranges]),
         )
         yield Block(block.row, block.col, element)
+
+
+def _as_points(
+    work: BatchPositions, points: np.ndarray, row: np.ndarray, col: np.ndarray,
+) -> np.ndarray:
+    located = np.empty(len(points), POINT_DTYPE)
+    located["point_index"], located["x"], located["y"] = (
+        work.index[points], work.x[points], work.y[points],
+    )  # fmt: skip
+    located["row_float"], located["col_float"] = row, col
+    return located
 
 
 @functools.lru_cache(maxsize=64)
