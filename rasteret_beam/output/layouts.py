@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from rasteret_beam.errors import OptionError
-from rasteret_beam.output.arranging import GROUP_ROWS, Rows, chunks, column, long_rows, with_labels
-from rasteret_beam.output.parts import PLACE, UNIT
+from rasteret_beam.output.arranging import GROUP_ROWS, Rows, chunks, column, long_rows, take
+from rasteret_beam.output.parts import PLACE
+from rasteret_beam.output.runs import changes, members
 from rasteret_beam.output.shards import FILE_ROWS
 from rasteret_beam.schema import STATUS_CODES, STATUSES
 
@@ -94,11 +95,13 @@ class Layout(NamedTuple):
             msg = f"There are samples of {sorted(map(str, other))}, but bands is {self.bands}"
             raise OptionError(msg)
 
-    def _table(self, rows: Rows, source: np.ndarray, first: np.ndarray) -> pa.Table:
-        common = with_labels(rows, first)
+    def _table(
+        self, rows: Rows, source: np.ndarray, sample: np.ndarray, point: np.ndarray,
+    ) -> pa.Table:
+        common = take(rows, point, sample)
         added = self._values(rows, source)
         if _STATUS in rows.schema.names:
-            added |= _statuses(rows, source, first)
+            added |= _statuses(rows, source, sample)
         names = [name for name in common.schema.names if name not in _OF_A_BAND]
         columns = {name: common[name] for name in names if name in _OF_A_RECORD} | added
         return pa.table(columns | {n: common[n] for n in names if n not in _OF_A_RECORD})
@@ -127,55 +130,79 @@ class _Pivot:
         records: dict[object, int] = {}
         # Labels are in order: the bands of a record follow each other.
         of_label = [records.setdefault(lb._replace(band=None), len(records)) for lb in rows.labels]
-        numbers: dict[str | None, int] = {band: number for number, band in enumerate(bands)}
-        unit = column(rows, UNIT)
-        self._record = np.array(of_label or [0], np.int32)[unit]
-        self._band = np.array([numbers.get(lb.band, -1) for lb in rows.labels] or [0])[unit]
-        self._place, self._index = column(rows, PLACE), column(rows, "point_index")
-        self._n_bands = len(bands)
+        self._record = np.array(of_label, np.min_scalar_type(len(records)))
+        # The first column is for samples without a band.
+        columns = {band: number for number, band in enumerate((None, *bands))}
+        self._column = np.array([columns[label.band] for label in rows.labels], np.int64)
+        self._n_columns = 1 + len(bands)
+        self._rows = rows
+        self._point = column(rows.points, PLACE), column(rows.points, "point_index")
 
-    def place(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def place(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Finds the rows of a chunk.
+
+        Args:
+            chunk: int64, points by place and index.
 
         Returns:
             int64, shape (n_rows, n_bands): the sample of each band, -1 where there is
-            none; and int64, shape (n_rows,): a sample of each row.
+            none; and int64, shape (n_rows,): a sample of each row, and its point.
         """
-        keys = [self._index[chunk], self._place[chunk], self._record[chunk]]
-        order = np.lexsort((self._band[chunk], *keys))
-        keys = [key[order] for key in (self._band[chunk], *keys)]
-        # Points that share an index have a row each.
-        nth = _nth_of_its_kind(keys)
-        if nth.any():
-            again = np.lexsort((keys[0], nth, *keys[1:]))
-            order, nth, keys = order[again], nth[again], [key[again] for key in keys]
-        new = _changes([nth, *keys[1:]])
-        band, row = keys[0], np.cumsum(new) - 1
-        source = np.full((int(new.sum()), self._n_bands), -1, np.int64)
-        has_band = band >= 0
-        source[row[has_band], band[has_band]] = chunk[order[has_band]]
-        return source, chunk[order[new]]
+        count = self._rows.n_samples[chunk]
+        samples = members(self._rows.first[chunk], count)
+        label = self._rows.label[samples]
+        row, n_rows = self._share_rows(chunk, np.repeat(np.arange(len(chunk)), count), label)
+        cell = row * self._n_columns + self._column[label]
+        source = _scatter(samples, cell, n_rows * self._n_columns)
+        if np.count_nonzero(source >= 0) < len(samples):
+            # Points that share an index have a row each.
+            nth = _nth_of_its_kind(cell)
+            n_alike = np.zeros(n_rows, np.int64)
+            np.maximum.at(n_alike, row, nth + 1)
+            row = (np.cumsum(n_alike) - n_alike)[row] + nth
+            n_rows = int(n_alike.sum())
+            cell = row * self._n_columns + self._column[label]
+            source = _scatter(samples, cell, n_rows * self._n_columns)
+        source = source.reshape(n_rows, self._n_columns)
+        sample = source[np.arange(n_rows), np.argmax(source >= 0, axis=1)]
+        point = np.searchsorted(self._rows.first, sample, side="right") - 1
+        return source[:, 1:], sample, point
+
+    def _share_rows(
+        self, chunk: np.ndarray, point: np.ndarray, label: np.ndarray,
+    ) -> tuple[np.ndarray, int]:
+        """The row of each sample, by record, place and index; and how many there are."""
+        record = self._record[label]
+        is_first = changes([point, record])
+        of_run = np.cumsum(is_first) - 1
+        record, point = record[is_first], point[is_first]
+        order = np.argsort(record, kind="stable")
+        record, point = record[order], chunk[point[order]]
+        new = changes([record, *(key[point] for key in self._point)])
+        row = np.empty(len(order), np.int64)
+        row[order] = np.cumsum(new) - 1
+        return row[of_run], int(new.sum())
 
 
-def _nth_of_its_kind(keys: list[np.ndarray]) -> np.ndarray:
-    """For sorted rows, how many equal ones are before each."""
-    new = _changes(keys)
+def _scatter(samples: np.ndarray, cell: np.ndarray, n_cells: int) -> np.ndarray:
+    source = np.full(n_cells, -1, np.int64)
+    source[cell] = samples
+    return source
+
+
+def _nth_of_its_kind(kind: np.ndarray) -> np.ndarray:
+    """How many equal ones are before each."""
+    order = np.argsort(kind, kind="stable")
+    new = changes([kind[order]])
     start = np.flatnonzero(new)
-    return np.arange(len(new)) - start[np.cumsum(new) - 1]
-
-
-def _changes(keys: list[np.ndarray]) -> np.ndarray:
-    """Where any key differs from that of the row before."""
-    new = np.zeros(len(keys[0]), bool)
-    new[:1] = True
-    for key in keys:
-        new[1:] |= key[1:] != key[:-1]
-    return new
+    nth = np.empty(len(kind), np.int64)
+    nth[order] = np.arange(len(kind)) - start[np.cumsum(new) - 1]
+    return nth
 
 
 def _take(rows: Rows, name: str, source: np.ndarray) -> pa.Array:
     """Values of samples, null where ``source`` is -1."""
-    taken = rows.table[name].take(pa.array(source, mask=source < 0))
+    taken = rows.samples[name].take(pa.array(source, mask=source < 0))
     return taken.combine_chunks() if taken.num_chunks != 1 else taken.chunk(0)
 
 
@@ -183,14 +210,14 @@ def _around(band: str) -> str:
     return f"{band}_{_NEIGHBOURHOOD}"
 
 
-def _statuses(rows: Rows, source: np.ndarray, first: np.ndarray) -> dict[str, pa.Array]:
-    status = rows.table[_STATUS].combine_chunks()
+def _statuses(rows: Rows, source: np.ndarray, sample: np.ndarray) -> dict[str, pa.Array]:
+    status = rows.samples[_STATUS].combine_chunks()
     known = np.array([STATUS_CODES[name] for name in status.dictionary.to_pylist()] or [0], np.int8)
     code = known[status.indices.to_numpy()]
     none = np.int8(-1)
     of_band = np.where(source >= 0, code[source], none)
     worst = of_band.max(axis=1, initial=none)
-    worst = np.where(worst == none, code[first], worst)
+    worst = np.where(worst == none, code[sample], worst)
     # A row without any band has the status of its point.
     apart = (of_band != worst[:, np.newaxis]).any(axis=1) & (of_band != none).any(axis=1)
     flat = of_band[apart].reshape(-1)

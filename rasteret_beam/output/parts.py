@@ -4,6 +4,9 @@ Rows reach the output in two steps. As they come, each worker writes them to par
 its own; then they are gathered by place into files whose names and bytes depend on the rows
 alone. A part that a killed run left tells which blocks of tiles it has rows of, so that
 another run need not do again what is there.
+
+The bands and records of a block mostly have rows of the same points. So a part holds points,
+each once, with all their samples: what is done for a point is not done for every sample.
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ import json
 import struct
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from rasteret_beam.elements import BlockRows, TileBlockKey
 from rasteret_beam.errors import OutputError
+from rasteret_beam.output.runs import members
 from rasteret_beam.output.units import Unit
 from rasteret_beam.row_sums import RowLabel
 
@@ -24,26 +29,65 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PLACE, UNIT, LON, LAT = "_place", "_unit", "_lon", "_lat"
-"""Columns of parts that no output has; those that a unit's rows have alike are left out."""
+"""Columns of parts that no output has."""
 
-UNITS = b"units"
-"""Key of the metadata that says what the column ``_unit`` counts into."""
+SAMPLE_COLUMNS = ("value", "neighbourhood_values", "status")
+"""Columns of rows that each sample has of its own, beside those of its label."""
 
-MAGIC = b"RB-PART1"
+MAGIC = b"RB-PART2"
 """First and last bytes of a part."""
 
+_UNITS = b"units"
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
 _TAIL = struct.Struct(f"<Q{len(MAGIC)}s")
 
 
+class Points(NamedTuple):
+    """Points with their samples.
+
+    Attributes:
+        points: Columns of points, the user's, and ``_unit``, ``_place`` and their like.
+        samples: Some of ``SAMPLE_COLUMNS``: the samples of each point, in the order of
+            its unit's labels, one point after another.
+        units: What ``_unit`` counts into.
+    """
+
+    points: pa.RecordBatch
+    samples: pa.RecordBatch
+    units: tuple[Unit, ...]
+
+    def counts(self) -> np.ndarray:
+        """Gives the number of samples of each point; int64, shape (n_points,)."""
+        n_labels = np.array([len(unit.labels) for unit in self.units], np.int64)
+        return n_labels[self.points.column(UNIT).to_numpy()]
+
+    def take(self, rows: np.ndarray) -> Points:
+        """Gives some of the points, by int64 indexes."""
+        count = self.counts()
+        samples = members((np.cumsum(count) - count)[rows], count[rows])
+        return Points(
+            self.points.take(pa.array(rows)), self.samples.take(pa.array(samples)), self.units,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Gives them as ``read_blobs`` reads them."""
+        units = json.dumps(self.units).encode()
+        sink = pa.BufferOutputStream()
+        for rows in (self.points.replace_schema_metadata({_UNITS: units}), self.samples):
+            with pa.ipc.new_stream(sink, rows.schema, options=_COMPRESSED) as writer:
+                writer.write_batch(rows)
+        return sink.getvalue().to_pybytes()
+
+
 class Blob(NamedTuple):
-    """A run of rows in a part.
+    """A run of points in a part.
 
     Attributes:
         offset: First byte.
         length: Number of bytes.
-        n_rows: Number of rows.
-        first_spot: The least spot of its rows.
-        last_spot: The greatest; less than ``first_spot`` where there are no rows.
+        n_rows: Number of samples of its points.
+        first_spot: The least spot of its points.
+        last_spot: The greatest; less than ``first_spot`` where there are none.
     """
 
     offset: int
@@ -73,7 +117,7 @@ class Part(NamedTuple):
     Attributes:
         name: The file.
         run: Which run wrote it.
-        blobs: Its runs of rows; one without rows where it has none.
+        blobs: Its runs of points; one without any where it has none.
         schemas: The schemas of the rows that it was made of, as IPC.
         longest: The greatest number of pixels in a row's neighbourhood.
         blocks: How much of each block it has.
@@ -152,19 +196,14 @@ def read_part(file: BinaryIO, name: str) -> Part:
     )
 
 
-def read_blobs(
-    file: BinaryIO, blobs: Sequence[Blob],
-) -> Iterator[tuple[pa.RecordBatch, list[Unit]]]:
-    """Reads runs of rows of a part.
-
-    Yields:
-        Rows, and the units that their column ``_unit`` counts into.
-    """
+def read_blobs(file: BinaryIO, blobs: Sequence[Blob]) -> Iterator[Points]:
+    """Reads runs of points of a part."""
     for blob in blobs:
         file.seek(blob.offset)
-        with pa.ipc.open_stream(file.read(blob.length)) as reader:
-            rows = reader.read_next_batch()
-        yield rows, [
-            Unit(RowLabel(*label), block and TileBlockKey(*block))
-            for label, block in json.loads(rows.schema.metadata[UNITS])
-        ]
+        source = pa.BufferReader(file.read(blob.length))
+        (points,) = pa.ipc.open_stream(source)
+        (samples,) = pa.ipc.open_stream(source)
+        yield Points(points.replace_schema_metadata(None), samples, tuple(
+            Unit(tuple(RowLabel(*label) for label in labels), block and TileBlockKey(*block))
+            for labels, block in json.loads(points.schema.metadata[_UNITS])
+        ))  # fmt: skip

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from rasteret_beam.output.earlier import EarlierRun
     from rasteret_beam.output.formats import TableWriter
     from rasteret_beam.output.layouts import Layout
-    from rasteret_beam.output.parts import Part
+    from rasteret_beam.output.parts import Part, Points
     from rasteret_beam.output.units import Unit
-    from rasteret_beam.row_sums import RowLabel
 
 
 _FILE_BYTES = 512 * 1024 * 1024
@@ -36,7 +35,7 @@ class Source:
 
     Attributes:
         part: Name of the part.
-        blobs: The runs of rows to read of it.
+        blobs: The runs of points to read of it.
         earlier: The run that left it, only of whose done blocks rows count; "" for
             this run.
     """
@@ -110,25 +109,21 @@ def write_file(
         layout: What a row is.
         output: Takes the rows, in their order.
     """
-    batches: list[tuple[pa.RecordBatch, list[RowLabel]]] = []
+    runs: list[Points] = []
     for source in task.sources:
         done = earlier.done[source.earlier] if earlier and source.earlier else None
         with open_part(source.part) as file:
-            for rows, units in read_blobs(file, source.blobs):
-                allowed = _allowed(units, done)
-                mine = task.shard.pick(rows, allowed)
-                if len(mine) or not batches:
-                    picked = rows if len(mine) == rows.num_rows else rows.take(pa.array(mine))
-                    batches.append((picked, [unit.label for unit in units]))
+            for run in read_blobs(file, source.blobs):
+                mine = task.shard.pick(run.points, _allowed(run.units, done))
+                if len(mine) or not runs:
+                    runs.append(run if len(mine) == run.points.num_rows else run.take(mine))
     schema = pa.ipc.read_schema(pa.py_buffer(task.schema))
-    gathered = gather(batches, schema)
+    gathered = gather(runs, schema)
     output.bounds = bounds(gathered)
     for table in layout.tables(gathered):
         output.write(table)
 
 
 def _allowed(units: Sequence[Unit], done: frozenset[TileBlockKey] | None) -> np.ndarray:
-    """bool, by unit: whether its rows count."""
-    if done is None:
-        return np.ones(max(len(units), 1), bool)
-    return np.array([unit.block in done for unit in units] or [False], bool)
+    """bool, by unit: whether its samples count."""
+    return np.array([done is None or unit.block in done for unit in units], bool)

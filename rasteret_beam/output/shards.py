@@ -41,24 +41,24 @@ class Shard(NamedTuple):
     n_turns: int
 
     def needs(self, part: Part) -> tuple[Blob, ...]:
-        """Gives the runs of rows of a part that may have some of the shard's."""
+        """Gives the runs of points of a part that may have some of the shard's."""
         return tuple(
             blob for blob in part.blobs
             if blob.first_spot < self._stop_spot and blob.last_spot >= self._first_spot
         )  # fmt: skip
 
-    def pick(self, rows: pa.RecordBatch, allowed: np.ndarray) -> np.ndarray:
-        """Finds the shard's rows.
+    def pick(self, points: pa.RecordBatch, allowed: np.ndarray) -> np.ndarray:
+        """Finds the shard's points.
 
         Args:
-            rows: Rows of a part.
-            allowed: bool, by unit: whether its rows count.
+            points: Points of a part.
+            allowed: bool, by unit: whether its samples count.
 
         Returns:
             int64, their indexes, ascending.
         """
-        spot = spots(rows.column(PLACE).to_numpy(), rows.column("point_index").to_numpy())
-        mine = allowed[rows.column(UNIT).to_numpy()]
+        spot = spots(points.column(PLACE).to_numpy(), points.column("point_index").to_numpy())
+        mine = allowed[points.column(UNIT).to_numpy()]
         return np.flatnonzero(mine & (spot >= self._first_spot) & (spot < self._stop_spot))
 
     @property

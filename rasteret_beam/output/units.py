@@ -1,4 +1,4 @@
-"""What rows are of: one band of one record in one block of tiles."""
+"""What rows are of: bands of records in one block of tiles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rasteret_beam.elements import TileBlockKey
 
 LABEL_COLUMNS = ("record_id", "datetime", "collection", "raster_crs", "band")
-"""Columns that all rows of a unit have alike, in the order of ``RowLabel``."""
+"""Columns that rows of one label have alike, in the order of ``RowLabel``."""
 
 _FAILED = frozenset(
     STATUS_CODES[status.value]
@@ -27,15 +27,26 @@ _FAILED = frozenset(
 
 
 class Unit(NamedTuple):
-    """What rows have in common.
+    """What points have samples of.
 
     Attributes:
-        label: What they all say.
+        labels: What their samples say, one each; distinct, and in the order of ``in_order``.
         block: Whose rows they are some of; None where they need no tile.
     """
 
-    label: RowLabel
+    labels: tuple[RowLabel, ...]
     block: TileBlockKey | None
+
+
+def in_order(label: RowLabel) -> tuple[object, ...]:
+    """Gives what labels are sorted by: time, then name.
+
+    Undated records come last, rows without a record after all.
+    """
+    return (
+        label.record_id is None, label.datetime_us is None, label.datetime_us or 0,
+        *(str(part) for part in label),
+    )  # fmt: skip
 
 
 def split_units(samples: pa.RecordBatch) -> Iterator[tuple[RowLabel, np.ndarray | None]]:

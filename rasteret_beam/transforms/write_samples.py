@@ -148,26 +148,35 @@ class _WritePartsFn(beam.DoFn):
         window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
         timestamp: Any = beam.DoFn.TimestampParam,  # noqa: ANN401 -- Beam's timestamp
     ) -> Iterator[Any]:
+        if window in self._open:
+            writer, _ = self._open[window]
+            # All samples of some points belong into one part, and half a block is of no
+            # use to a run that goes on.
+            is_time = writer.is_worth_a_part or (writer.n_rows and self._is_due())
+            if is_time and not writer.goes_on(batch):
+                yield self._write(window)
         if window not in self._open:
             self._open[window] = self._make_writer(), timestamp
-        writer = self._open[window][0]
+        writer, _ = self._open[window]
         writer.add(batch)
-        now = time.monotonic()
-        lost = now - self._written
-        is_due = lost > max(_LEAST_SECONDS, _LOST_SHARE * (now - self._started))
-        if writer.is_full or (is_due and writer.n_rows):
+        if writer.is_full:
             yield self._write(window)
-            self._written = now
 
     def finish_bundle(self) -> Iterator[Any]:
         for window in list(self._open):
             yield self._write(window)
+
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        lost = now - self._written
+        return lost > max(_LEAST_SECONDS, _LOST_SHARE * (now - self._started))
 
     def _write(self, window: Any) -> Any:  # noqa: ANN401 -- any window
         writer, timestamp = self._open.pop(window)
         name = FileSystems.join(self._folder, f"{self._run}-{uuid.uuid4().hex}.part")
         with writing(self._folder), create_file(name) as file:
             part = writer.write(file, name, self._run)
+        self._written = time.monotonic()
         return WindowedValue(("", part), timestamp, (window,))
 
 
