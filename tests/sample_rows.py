@@ -1,6 +1,7 @@
 """Batches of finished sample rows, made by hand, and files of them without Beam."""
 
 import io
+import pickle
 
 import numpy as np
 
@@ -43,6 +44,26 @@ def batch(
         status_codes=codes,
     )
     return SampleBatch(samples, crs, block=block)
+
+
+def bands_of(x, y, *, of, bands, index=None, crs="EPSG:4326", columns=None, block=None):
+    """Batches of some bands of a record over the memory of the same points, as sampling gives."""
+    x, y = np.array(x, float), np.array(y, float)
+    index = np.arange(len(x)) if index is None else np.asarray(index, np.int64)
+    points = schema.point_arrays(OPTIONS, index, (x, y), crs, columns)
+    found = []
+    for number, band in enumerate(bands):
+        value = index + number / 8
+        samples = schema.make_samples(
+            OPTIONS, points, record=of, band=band, value=value, status_codes=None,
+        )
+        found.append(SampleBatch(samples, crs, block=block))
+    return found
+
+
+def apart(one):
+    """The same rows over memory of their own, as they come from another process."""
+    return pickle.loads(pickle.dumps(one))  # noqa: S301 -- our own bytes
 
 
 def block_of(number, *labels_and_indexes):

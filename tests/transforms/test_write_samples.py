@@ -23,7 +23,7 @@ from apache_beam.transforms.window import (
     TimestampedValue,
 )
 from apache_beam.utils.windowed_value import PaneInfo, PaneInfoTiming
-from sample_rows import batch, record
+from sample_rows import bands_of, batch, record
 
 from rasteret_beam import WriteDeadLetters, WriteSamples
 from rasteret_beam.elements import DeadLetter, SampleBatch
@@ -169,6 +169,30 @@ def test_a_file_whose_parts_went_when_it_was_published_is_not_written_again(tmp_
     assert pathlib.Path(final).read_bytes() == data
     with pytest.raises(OutputError, match="cannot be written"):
         dataclasses.replace(files, job="another").write(task, None)
+
+
+def _batches_of_points(numbers):
+    for n in numbers:
+        yield batch([], [])
+        yield from bands_of([n], [n], of=record(n), bands=("B1", "B2"))
+
+
+def test_samples_of_some_points_come_into_one_part(tmp_path, monkeypatch):
+    monkeypatch.setattr("rasteret_beam.output.part_writer.PART_BYTES", 1)
+    parts = []
+    monkeypatch.setattr(
+        "rasteret_beam.transforms.write_samples.plan_files",
+        lambda found, *how: parts.extend(found) or plan_files(found, *how),
+    )
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        _ = (
+            pipeline
+            | beam.Create([[0, 1, 2]])
+            | beam.FlatMap(_batches_of_points).with_output_types(SampleBatch)
+            | WriteSamples(folder=str(tmp_path))
+        )
+    assert [part.n_rows for part in parts] == [2, 2, 2]
+    assert pq.read_table(tmp_path).num_rows == 6
 
 
 def test_panes_of_the_global_window_do_not_take_each_others_parts(tmp_path):
