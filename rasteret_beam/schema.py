@@ -92,7 +92,7 @@ WITHOUT_STATUS = STATUS_CODES[Status.OK.value]
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _STATUS_NAMES = pa.array(STATUSES, pa.string())
 # Repeated text as dictionaries: a hundredth of the cost of plain strings to build.
-_DICTIONARIES = ("record_id", "collection", "band", "status")
+_DICTIONARIES = ("record_id", "collection", "band")
 
 
 def sample_schema(options: SampleOptions, columns: pa.Schema | None) -> pa.Schema:
@@ -121,13 +121,20 @@ def sample_schema(options: SampleOptions, columns: pa.Schema | None) -> pa.Schem
     return pa.schema([*fields, *(columns or ())])
 
 
+def has_status(samples: pa.Schema) -> bool:
+    """Tells whether a sample schema's ``status`` is ours; without ours the user may bring one."""
+    at = samples.get_field_index("status")
+    if at < 0 or not pa.types.is_dictionary(samples.field(at).type):
+        return False
+    # Where rows say why there is no sample, and nowhere else, points may lack coordinates.
+    return bool(samples.field("point_x").nullable)
+
+
 def plain_schema(schema: pa.Schema) -> pa.Schema:
     """Gives the schema as it is stored: text as plain strings."""
+    texts = (*_DICTIONARIES, "status") if has_status(schema) else _DICTIONARIES
     return pa.schema(
-        [
-            field.with_type(pa.string()) if field.name in _DICTIONARIES else field
-            for field in schema
-        ],
+        [field.with_type(pa.string()) if field.name in texts else field for field in schema],
     )
 
 

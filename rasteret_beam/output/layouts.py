@@ -12,7 +12,7 @@ from rasteret_beam.output.arranging import GROUP_ROWS, Rows, chunks, column, lon
 from rasteret_beam.output.parts import PLACE
 from rasteret_beam.output.runs import changes, members
 from rasteret_beam.output.shards import FILE_ROWS
-from rasteret_beam.schema import STATUS_CODES, STATUSES
+from rasteret_beam.schema import STATUS_CODES, STATUSES, has_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ LAYOUTS = ("long", "wide", "array")
 
 _VALUES, _STATUS, _BAND_STATUSES = "values", "status", "band_statuses"
 _NEIGHBOURHOOD = "neighbourhood_values"
-_OF_A_BAND = ("band", "value", _STATUS, _NEIGHBOURHOOD)
+_OF_A_BAND = ("band", "value", _NEIGHBOURHOOD)
 _OF_A_RECORD = (
     "point_index", "point_x", "point_y", "point_crs", "record_id", "datetime", "collection",
     "raster_crs",
@@ -86,7 +86,7 @@ class Layout(NamedTuple):
     def _check_names(self, rows: Rows) -> None:
         added = self.bands if self.name == "wide" else (_VALUES,)
         added = (*added, *map(_around, self.bands), _BAND_STATUSES)
-        taken = [name for name in rows.schema.names if name in added and name not in _OF_A_BAND]
+        taken = [name for name in _kept(rows.schema) if name in added]
         if taken:
             msg = f"Columns {taken} have names that layout {self.name!r} gives; rename them"
             raise OptionError(msg)
@@ -100,9 +100,9 @@ class Layout(NamedTuple):
     ) -> pa.Table:
         common = take(rows, point, sample)
         added = self._values(rows, source)
-        if _STATUS in rows.schema.names:
+        if has_status(rows.schema):
             added |= _statuses(rows, source, sample)
-        names = [name for name in common.schema.names if name not in _OF_A_BAND]
+        names = _kept(common.schema)
         columns = {name: common[name] for name in names if name in _OF_A_RECORD} | added
         return pa.table(columns | {n: common[n] for n in names if n not in _OF_A_RECORD})
 
@@ -121,6 +121,12 @@ class Layout(NamedTuple):
             for at, band in enumerate(self.bands):
                 found[_around(band)] = _take(rows, _NEIGHBOURHOOD, source[:, at])
         return found
+
+
+def _kept(samples: pa.Schema) -> list[str]:
+    """Columns that are the same for all bands of a record."""
+    gone = (*_OF_A_BAND, _STATUS) if has_status(samples) else _OF_A_BAND
+    return [name for name in samples.names if name not in gone]
 
 
 class _Pivot:

@@ -150,7 +150,8 @@ def _locate(points: pa.RecordBatch, source: str | None) -> Placed:
 
 def _longest(samples: pa.RecordBatch) -> int:
     """Pixels in the greatest neighbourhood."""
-    if _NEIGHBOURHOOD not in samples.schema.names:
+    at = samples.schema.get_field_index(_NEIGHBOURHOOD)
+    if at < 0 or not pa.types.is_list(samples.schema.field(at).type):
         return 0
     return pc.max(pc.list_value_length(samples.column(_NEIGHBOURHOOD))).as_py() or 0
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from rasteret_beam import row_sums
 from rasteret_beam.row_sums import RowLabel
-from rasteret_beam.schema import STATUS_CODES, Status
+from rasteret_beam.schema import STATUS_CODES, Status, has_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ def good_rows(samples: pa.RecordBatch, label: RowLabel) -> tuple[int, int]:
         Their number, and their ``row_sums.row_sum``.
     """
     hashes = row_sums.point_hashes(samples.column("point_index").to_numpy())
-    if "status" in samples.schema.names:
+    if has_status(samples.schema):
         status = samples.column("status")
         names = status.dictionary.to_pylist()
         bad = [at for at, name in enumerate(names) if STATUS_CODES[name] in _FAILED]

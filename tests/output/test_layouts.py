@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sample_rows import WINDOWS, batch, one_file, record
 
 from rasteret_beam.errors import OptionError
+from rasteret_beam.options import SampleOptions
 from rasteret_beam.output import Layout
 from rasteret_beam.schema import STATUSES
 
@@ -147,3 +148,26 @@ def test_layouts_are_checked():
     with pytest.raises(OptionError, match="needs the bands"):
         Layout("array").check()
     Layout("long").check()
+
+
+@pytest.mark.parametrize("layout", ["long", "wide", "array"])
+@pytest.mark.parametrize("status", [
+    pa.array([3, 1]), pa.array(["sown", None]), pa.array(["sown", "cut"]).dictionary_encode(),
+], ids=["numbers", "text", "dictionary"])  # fmt: skip
+def test_a_status_that_the_user_brings_is_a_column_as_any_other(layout, status):
+    # rasteret has no status, and so there is none of ours with `unmatched="omit"`.
+    options = SampleOptions(bands=BANDS[:2], unmatched="omit")
+    columns = pa.record_batch({"status": status, "neighbourhood_values": pa.array([7, 8])})
+    if layout != "long":
+        columns = columns.select(["status"])
+    batches = [
+        batch([1, 2], [3, 4], of=record(), band=band, columns=columns, options=options)
+        for band in BANDS[:2]
+    ]
+    found = pq.read_table(one_file(*batches, layout=Layout(layout, BANDS[:2])))
+    n_each = 2 if layout == "long" else 1
+    plain = status.cast("string") if pa.types.is_dictionary(status.type) else status
+    assert found["status"].to_pylist() == plain.to_pylist() * n_each
+    assert "band_statuses" not in found.schema.names
+    if layout == "long":
+        assert found["neighbourhood_values"].to_pylist() == [7, 8, 7, 8]
