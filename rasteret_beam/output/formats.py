@@ -83,7 +83,7 @@ class TableWriter:
         """
         if self._format == "geoparquet":
             table = _with_geometry(table)
-        table = schema.plain(table)
+        table = _by_rows(schema.plain(table))
         if self._format == "bigquery":
             table = bigquery.loadable(_with_geography(table))
         if self._format == "csv":
@@ -124,6 +124,20 @@ class TableWriter:
             # BigQuery does not say that it reads this encoding.
             column_encoding=None if self._format == "bigquery" else _DELTAS,
         )  # fmt: skip
+
+
+def _by_rows(table: pa.Table) -> pa.Table:
+    """Puts words of the user's dictionaries in the order of the rows, not of who brought them."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            words = table.column(at).cast(field.type.value_type).combine_chunks()
+            again = words.dictionary_encode()
+            column = pa.DictionaryArray.from_arrays(
+                again.indices.cast(field.type.index_type), again.dictionary,
+                ordered=field.type.ordered,
+            )  # fmt: skip
+            table = table.set_column(at, field, column)
+    return table
 
 
 def _with_geometry(table: pa.Table) -> pa.Table:

@@ -1,5 +1,6 @@
 """Sample files: row groups, types, GeoParquet, CSV, and who can read them."""
 
+import io
 import json
 
 import duckdb
@@ -75,6 +76,21 @@ def test_text_is_stored_as_plain_strings():
     table = pq.read_table(_written("parquet", batch([1.0], [2.0], of=record())))
     for name in ("record_id", "collection", "band", "status"):
         assert table.schema.field(name).type == pa.string()
+
+
+def test_a_users_dictionary_has_its_words_in_the_order_of_the_rows():
+    def part(lon, words):
+        kinds = pa.array(words).dictionary_encode().cast(pa.dictionary(pa.int8(), pa.string()))
+        columns = pa.record_batch({"kind": kinds})
+        return batch(lon, [1.0] * 3, index=np.array(lon), of=record(), columns=columns)
+
+    parts = part([1, 2, 3], ["a", "b", None]), part([4, 5, 6], ["c", "b", "d"])
+    files = [one_file(*order).read() for order in (parts, parts[::-1])]
+    assert files[0] == files[1]
+    found = pq.read_table(io.BytesIO(files[0]))
+    assert found.schema.field("kind").type == pa.dictionary(pa.int8(), pa.string())
+    order = np.argsort(found["point_index"].to_numpy())
+    assert found["kind"].take(pa.array(order)).to_pylist() == ["a", "b", None, "c", "b", "d"]
 
 
 def test_geoparquet_passes_the_specifications_own_checks(tmp_path):
