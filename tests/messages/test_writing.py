@@ -12,6 +12,7 @@ def test_a_row_is_an_object_that_every_json_reader_takes():
     when = dt.datetime(2024, 3, 1, 12, 30, 0, 250_000, dt.timezone.utc)
     table = pa.table({
         "point_index": [1, 2],
+        "point_x": [0.5, None],
         "value": [float("nan"), 3.5],
         "around": [[1.0, float("inf")], None],
         "datetime": pa.array([when, None], pa.timestamp("us")),
@@ -21,7 +22,8 @@ def test_a_row_is_an_object_that_every_json_reader_takes():
     })  # fmt: skip
     first, second = (json.loads(data, parse_constant=_refuse) for data in json_messages(table))
     assert first == {
-        "point_index": 1, "value": None, "around": [1.0, None], "status": "OK", "blob": "AP8=",
+        "point_index": 1, "point_x": 0.5, "value": None, "around": [1.0, None], "status": "OK",
+        "blob": "AP8=",
         "datetime": "2024-03-01T12:30:00.250000Z", "at": "2024-03-01T12:30:00.250000Z",
     }  # fmt: skip
     assert (second["value"], second["status"], second["datetime"]) == (3.5, "NODATA", None)
