@@ -6,6 +6,7 @@ our files and schemas are held against something else than our own idea of them.
 """
 
 import concurrent.futures
+import contextlib
 import http.server
 import json
 import re
@@ -18,6 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 from google.cloud.bigquery_storage_v1 import types
+
+from rasteret_beam.transforms import _bigquery_clients
 
 PROJECT, DATASET, LOCATION = "my-project", "samples", "europe-west4"
 _REFUSED = (
@@ -330,3 +333,12 @@ class BigQueryServer:
         self._grpc.stop(None)
 
 
+@contextlib.contextmanager
+def asked_by_our_clients(monkeypatch):
+    """Gives a server that this process's clients for jobs and tables go to."""
+    server = BigQueryServer()
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.address)
+    _bigquery_clients.job_client.cache_clear()
+    yield server
+    server.close()
+    _bigquery_clients.job_client.cache_clear()

@@ -6,7 +6,7 @@ import apache_beam as beam
 import grpc
 import pyarrow as pa
 import pytest
-from bigquery_server import PROJECT, BigQueryServer
+from bigquery_server import PROJECT, asked_by_our_clients
 from collecting import collect
 from google.cloud.bigquery_storage import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import (
@@ -40,17 +40,11 @@ def _plots(texts=None):
 
 @pytest.fixture
 def server(monkeypatch):
-    found = BigQueryServer()
-    channel = grpc.insecure_channel(found.target)
-    client = BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
-    monkeypatch.setattr(_bigquery_clients, "read_client", lambda: client)
-    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", found.address)
-    _bigquery_clients.job_client.cache_clear()
-    found.tables.tables["samples.plots"] = {"arrow": _plots(), "created": 0, "shape": {}}
-    yield found
-    channel.close()
-    found.close()
-    _bigquery_clients.job_client.cache_clear()
+    with asked_by_our_clients(monkeypatch) as found, grpc.insecure_channel(found.target) as channel:
+        client = BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
+        monkeypatch.setattr(_bigquery_clients, "read_client", lambda: client)
+        found.tables.tables["samples.plots"] = {"arrow": _plots(), "created": 0, "shape": {}}
+        yield found
 
 
 def _read(**how):

@@ -12,7 +12,7 @@ from apache_beam.transforms.window import (
     SlidingWindows,
     TimestampedValue,
 )
-from bigquery_server import DATASET, PROJECT, BigQueryServer
+from bigquery_server import DATASET, PROJECT, asked_by_our_clients
 from collecting import collect
 from sample_rows import batch, record
 from streams import LOCAL, played, prism
@@ -22,7 +22,7 @@ from rasteret_beam.bigquery import Load, TableName
 from rasteret_beam.elements import SampleBatch
 from rasteret_beam.errors import OutputError
 from rasteret_beam.output import layouts
-from rasteret_beam.transforms import _bigquery_clients, _bigquery_jobs
+from rasteret_beam.transforms import _bigquery_jobs
 from rasteret_beam.transforms._output_files import listed_files, manifest_of
 from rasteret_beam.transforms.write_samples_to_bigquery import _clean, _LoadFn
 
@@ -34,12 +34,8 @@ MINUTES = FixedWindows(60)
 
 @pytest.fixture
 def server(monkeypatch):
-    found = BigQueryServer()
-    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", found.address)
-    _bigquery_clients.job_client.cache_clear()
-    yield found.tables
-    found.close()
-    _bigquery_clients.job_client.cache_clear()
+    with asked_by_our_clients(monkeypatch) as found:
+        yield found.tables
 
 
 @pytest.fixture

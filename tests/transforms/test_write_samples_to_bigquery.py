@@ -5,14 +5,14 @@ import pathlib
 import apache_beam as beam
 import pyarrow.parquet as pq
 import pytest
-from bigquery_server import DATASET, PROJECT, BigQueryServer
+from bigquery_server import DATASET, PROJECT, asked_by_our_clients
 from sample_rows import batch, record
 
 from rasteret_beam import WriteSamplesToBigQuery
 from rasteret_beam.bigquery import Load, TableName, table_fields
 from rasteret_beam.elements import SampleBatch
 from rasteret_beam.errors import OutputError
-from rasteret_beam.transforms import _bigquery_clients, _bigquery_jobs
+from rasteret_beam.transforms import _bigquery_jobs
 
 TABLE = TableName(PROJECT, DATASET, "april")
 KEY = f"{DATASET}.april"
@@ -20,12 +20,8 @@ KEY = f"{DATASET}.april"
 
 @pytest.fixture
 def server(monkeypatch):
-    found = BigQueryServer()
-    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", found.address)
-    _bigquery_clients.job_client.cache_clear()
-    yield found.tables
-    found.close()
-    _bigquery_clients.job_client.cache_clear()
+    with asked_by_our_clients(monkeypatch) as found:
+        yield found.tables
 
 
 def _batches(first=0.0):
