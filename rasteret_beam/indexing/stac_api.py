@@ -94,10 +94,19 @@ class StacSearch:
 
     def _pages(self, part: Interval) -> Iterator[dict[str, Any]]:
         import requests  # noqa: PLC0415 -- only searches need it
+        from pystac_client.errors import ClientTypeError  # noqa: PLC0415
         from pystac_client.exceptions import APIError  # noqa: PLC0415
 
         try:
-            search = _client(self.url, tuple((self.headers or {}).items())).search(
+            client = _client(self.url, tuple((self.headers or {}).items()))
+            if not client.conforms_to("ITEM_SEARCH"):
+                msg = (
+                    f"{redact(self.url)}: is no STAC API that can be searched (it does not list "
+                    "the conformance class item-search); read files and static catalogues with "
+                    "StacFiles, --stac"
+                )
+                raise FetchError(msg)
+            search = client.search(
                 collections=list(self.collections),
                 bbox=self.reading.bbox,
                 datetime=None if part is None else "/".join(part),
@@ -106,8 +115,7 @@ class StacSearch:
                 limit=min(self.max_items or _PAGE_ITEMS, _PAGE_ITEMS),
             )
             yield from search.pages_as_dicts()
-        except (APIError, requests.RequestException, NotImplementedError) as error:
-            # The last is pystac-client's word for an API without search, or without queries.
+        except (APIError, ClientTypeError, requests.RequestException) as error:
             why = f"{type(error).__name__}: {redact_text(str(error))}"
             msg = f"{redact(self.url)}: the search failed: {why}"
             raise FetchError(msg) from None

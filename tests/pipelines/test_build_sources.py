@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+import stac_server
 from scenes import Scene, ramp, write_scene
 from stac_server import serving_stac, stac_item, write_static_catalog
 
@@ -86,6 +87,32 @@ def test_an_api_that_cannot_be_searched_is_refused_with_its_address(tmp_path, bu
     )  # fmt: skip
     assert code == 2
     assert "http://127.0.0.1:9/stac: the search failed" in capsys.readouterr().err
+
+
+def test_a_catalogue_without_search_is_refused_with_what_reads_it(
+    items, tmp_path, build, capsys, monkeypatch,
+):
+    monkeypatch.setattr(stac_server, "CONFORMANCE", stac_server.CONFORMANCE[:1])
+    with serving_stac(items) as server:
+        code = build(
+            "--stac_api", server.url, "--stac_collections", "sentinel-2-l2a", *LOCAL_FILES,
+            "--output", tmp_path / "c",
+        )  # fmt: skip
+    assert code == 2
+    told = capsys.readouterr().err
+    assert f"{server.url}: is no STAC API that can be searched" in told
+    assert told.rstrip().endswith("--stac")
+
+
+def test_an_address_that_is_no_catalogue_is_refused(items, tmp_path, build, capsys):
+    with serving_stac(items) as server:
+        address = f"{server.url}/conformance"
+        code = build(
+            "--stac_api", address, "--stac_collections", "sentinel-2-l2a", *LOCAL_FILES,
+            "--output", tmp_path / "c",
+        )  # fmt: skip
+    assert code == 2
+    assert f"{address}: the search failed: ClientTypeError" in capsys.readouterr().err
 
 
 def test_a_static_catalogue_is_walked(items, tmp_path, build):
