@@ -191,6 +191,35 @@ class DecodedTile(NamedTuple):
     pixels: np.ndarray
     rows: np.ndarray | None
 
+    def places(self, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+        """Gives where pixels stand in one sample's plane, by rows and columns of the tile."""
+        if self.rows is not None:
+            row = np.searchsorted(self.rows, row)
+        return row * self.pixels.shape[2] + col
+
+    def take(self, sample: int, places: np.ndarray, out: np.ndarray) -> None:
+        """Copies pixels of one sample to ``out``, of the tile's dtype and ``places``' shape."""
+        stored = self.pixels.transpose(1, 2, 0)
+        if stored.flags.c_contiguous:
+            n_samples = stored.shape[2]
+            at = places if n_samples == 1 else places * n_samples + sample
+            # With an output, only this mode writes without a copy.
+            np.take(stored.reshape(-1), at, out=out, mode="clip")
+        else:
+            out[...] = self.pixels[sample][np.divmod(places, stored.shape[1])]
+
+
+class PointPixels(NamedTuple):
+    """The pixels of one tile that contain points: what is kept where they need no others.
+
+    Attributes:
+        pixels: The file's dtype in native byte order, shape (sample, point): the pixel of
+            each point that the file serves and whose pixel lies in the tile, in their
+            order.
+    """
+
+    pixels: np.ndarray
+
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class TileBatch(Batch):
@@ -204,7 +233,8 @@ class TileBatch(Batch):
         source: The file that was read.
         members: int64, shape (n_members,), ascending: which points the file serves; None
             for all.
-        tiles: By tile number, its pixels.
+        tiles: By tile number, its pixels; as ``PointPixels`` where the points need nothing
+            around them, and all that need the tile are these.
         failed: By tile number, the error code of a tile that could not be read.
     """
 
@@ -212,7 +242,7 @@ class TileBatch(Batch):
     points: BlockPoints
     source: Source
     members: np.ndarray | None
-    tiles: dict[int, DecodedTile]
+    tiles: dict[int, DecodedTile | PointPixels]
     failed: dict[int, str]
 
     @property

@@ -8,10 +8,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from rasteret_beam.errors import DecodeError
-from rasteret_beam.fetching.merging import wanted_rows
+from rasteret_beam.fetching.wanted import wanted_pixels
 from rasteret_beam.storage.ranges import ByteRange, coalesce
 from rasteret_beam.tiff.tile import stored_rows
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
 
     from rasteret_beam.elements import BlockPoints, Source, TileLayout
     from rasteret_beam.fetching.merging import Merged, Visit
+    from rasteret_beam.fetching.wanted import WantedPixels
     from rasteret_beam.storage.ranges import Request
 
 BATCH_BYTES = 64 * 1024 * 1024
@@ -36,13 +35,13 @@ class WantedTile(NamedTuple):
         number: Row-major tile number.
         offset: First byte.
         length: Number of bytes; 0 where the tile is sparse.
-        rows: int64, ascending: the rows that are wanted.
+        pixels: What of it is needed.
     """
 
     number: int
     offset: int
     length: int
-    rows: np.ndarray
+    pixels: WantedPixels
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -118,14 +117,14 @@ def plan_jobs(merged: Sequence[Merged]) -> list[TileJob]:
     wanted: dict[object, dict[int, WantedTile]] = {}
     visited: dict[object, list[tuple[BlockPoints, Visit]]] = {}
     for points, visits in merged:
-        of_all: dict[int, np.ndarray] | None = None
+        of_all: dict[int, WantedPixels] | None = None
         for visit in visits:
             if visit.members is None:
                 if of_all is None:
-                    of_all = wanted_rows(points, None, visit.tile_ids)
+                    of_all = wanted_pixels(points, None, visit.tile_ids)
                 needed = of_all
             else:
-                needed = wanted_rows(points, visit.members, visit.tile_ids)
+                needed = wanted_pixels(points, visit.members, visit.tile_ids)
             visited.setdefault(visit.source.stored, []).append((points, visit))
             tiles = wanted.setdefault(visit.source.stored, {})
             for number, offset, length in zip(
@@ -134,12 +133,12 @@ def plan_jobs(merged: Sequence[Merged]) -> list[TileJob]:
                 visit.tile_byte_counts.tolist(),
                 strict=True,
             ):
-                rows = needed.get(number)
-                if rows is None:
+                pixels = needed.get(number)
+                if pixels is None:
                     continue
-                if number in tiles and tiles[number].rows is not rows:
-                    rows = np.union1d(tiles[number].rows, rows)
-                tiles[number] = WantedTile(number, offset, length, rows)
+                if number in tiles:
+                    pixels |= tiles[number].pixels
+                tiles[number] = WantedTile(number, offset, length, pixels)
     jobs: list[TileJob] = []
     for stored, tiles in wanted.items():
         who = tuple(visited[stored])
@@ -172,7 +171,7 @@ def job_requests(job: TileJob) -> JobRequests:
         elif (fault := _implausible(tile, layout)) is not None:
             refused[tile.number] = fault
         else:
-            stored.append(StoredTile(tile, stored_rows(layout, tile.length, tile.rows)))
+            stored.append(StoredTile(tile, stored_rows(layout, tile.length, tile.pixels.rows)))
     requests = coalesce([tile.span for tile in stored])
     return JobRequests(tuple(stored), tuple(sparse), refused, tuple(requests))
 

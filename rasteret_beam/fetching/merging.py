@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from rasteret_beam.elements import POINT_DTYPE, BlockPoints, PlannedPoints
-from rasteret_beam.grid.tiling import tile_numbers, tile_origin
+from rasteret_beam.grid.tiling import tile_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -68,51 +68,6 @@ def merge(messages: Iterable[TilePoints]) -> list[Merged]:
     return merged
 
 
-def wanted_rows(
-    points: BlockPoints, members: np.ndarray | None, tile_ids: np.ndarray,
-) -> dict[int, np.ndarray]:
-    """Finds the rows that points need of each tile, with the pixels around their own.
-
-    Args:
-        points: The points.
-        members: Which of them count; None for all.
-        tile_ids: int64, the tiles in question.
-
-    Returns:
-        By the number of each tile that is needed, int64, ascending: rows of the tile.
-    """
-    if points.radius:
-        return dict(_rows_around(points, members, tile_ids))
-    tile = points.tile if members is None else points.tile[members]
-    row = points.row if members is None else points.row[members]
-    if not len(tile):
-        return {}
-    # Points are ordered by tile and row.
-    new_tile = np.r_[True, np.diff(tile) != 0]
-    new = new_tile | np.r_[True, np.diff(row) != 0]
-    starts = np.flatnonzero(new_tile[new])
-    tile, row = tile[new], row[new] % points.grid.tile_height
-    return dict(zip(tile[starts].tolist(), np.split(row, starts[1:]), strict=True))
-
-
-def _rows_around(
-    points: BlockPoints, members: np.ndarray | None, tile_ids: np.ndarray,
-) -> Iterator[tuple[int, np.ndarray]]:
-    row = points.row if members is None else points.row[members]
-    col = points.col if members is None else points.col[members]
-    radius, grid = points.radius, points.grid
-    for number in tile_ids.tolist():
-        top, left = tile_origin(grid, number)
-        bottom, right = top + grid.tile_height, left + grid.tile_width
-        near = (row >= top - radius) & (row < bottom + radius)
-        near &= (col >= left - radius) & (col < right + radius)
-        if near.any():
-            own = np.unique(row[near]) - top
-            around = (own[:, np.newaxis] + np.arange(-radius, radius + 1)).reshape(-1)
-            on_image = min(grid.tile_height, grid.height - top)
-            yield number, np.unique(around[(around >= 0) & (around < on_image)])
-
-
 def _kind(message: TilePoints) -> object:
     """What messages must share to have their columns put together."""
     planned = message.planned
@@ -130,7 +85,7 @@ def _merged(messages: Sequence[TilePoints]) -> Merged:
     tile = tile_numbers(grid, row, col)
     times = [m.planned.event_time_us for m in messages if m.planned.event_time_us is not None]
     planned = PlannedPoints(
-        located[order],
+        located.take(order),
         _columns(messages, order),
         messages[0].planned.crs,
         np.concatenate(times)[order] if times else None,

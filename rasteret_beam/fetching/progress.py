@@ -111,7 +111,7 @@ def _some(planned: PlannedPoints, kept: np.ndarray) -> PlannedPoints:
     at = np.flatnonzero(kept)
     return dataclasses.replace(
         planned,
-        points=planned.points[at],
+        points=planned.points.take(at),
         columns=None if planned.columns is None else planned.columns.take(pa.array(at)),
         event_time_us=None if planned.event_time_us is None else planned.event_time_us[at],
     )

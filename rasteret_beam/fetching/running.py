@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rasteret_beam.elements import DeadLetter, DecodedTile, TileBatch
+from rasteret_beam.elements import DeadLetter, DecodedTile, PointPixels, TileBatch
 from rasteret_beam.errors import DecodeError, FetchError, RasteretBeamError
 from rasteret_beam.fetching.jobs import job_requests
 from rasteret_beam.fetching.tile_cache import StoredBytes
@@ -69,7 +69,7 @@ class JobResult:
         counts: For the counters.
     """
 
-    tiles: dict[int, DecodedTile]
+    tiles: dict[int, DecodedTile | PointPixels]
     errors: dict[int, RasteretBeamError]
     counts: JobCounts
 
@@ -87,17 +87,19 @@ def run_job(job: TileJob, store: Store, cache: TileCache | None = None) -> JobRe
     """
     source, asked = job.source, job_requests(job)
     empty = DecodedTile(sparse_tile(source.layout), None) if asked.sparse else None
-    tiles = {tile.number: empty for tile in asked.sparse if empty is not None}
+    tiles: dict[int, DecodedTile | PointPixels] = {
+        tile.number: empty for tile in asked.sparse if empty is not None
+    }
     errors: dict[int, RasteretBeamError] = dict(asked.refused)
     store, tally = _for_content(store), Tally()
     read, missed = _read(source, asked.stored, store, tally, cache)
     decoded, n_cached = _decoded(source, asked.stored, read, store), 0
     for at, ((tile, _), found) in enumerate(zip(asked.stored, decoded, strict=True)):
-        if isinstance(found, DecodedTile):
+        if isinstance(found, RasteretBeamError):
+            errors[tile.number] = found
+        else:
             tiles[tile.number] = found
             n_cached += at not in missed
-        else:
-            errors[tile.number] = found
     n_sparse = len(asked.sparse)
     requests = asked.requests
     if len(missed) < len(asked.stored):
@@ -119,7 +121,7 @@ def run_job(job: TileJob, store: Store, cache: TileCache | None = None) -> JobRe
     return JobResult(tiles, errors, counts)
 
 
-_Decoded = DecodedTile | RasteretBeamError
+_Decoded = DecodedTile | PointPixels | RasteretBeamError
 
 
 def _decoded(
@@ -160,7 +162,8 @@ def _decode(
             found.append(data)
             continue
         try:
-            found.append(decode_rows(data, layout, tile.rows, part and part[0]))
+            decoded = decode_rows(data, layout, tile.pixels.rows, part and part[0])
+            found.append(tile.pixels.pick(decoded))
         except DecodeError as error:
             found.append(error)
     return found

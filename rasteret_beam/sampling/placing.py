@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rasteret_beam import memory
+from rasteret_beam.elements import PointPixels
 from rasteret_beam.grid.tiling import tile_origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rasteret_beam.elements import BlockPoints, DecodedTile, TileBatch
+    from rasteret_beam.elements import BlockPoints, TileBatch
 
 
 class Span(NamedTuple):
@@ -135,12 +136,15 @@ class PlacedPoints:
 
     def pixels(self, at: int) -> np.ndarray:
         """Gives the owned points' own pixels of one band, the file's dtype; 0 where failed."""
-        points, layout = self.batch.points, self.batch.source.layout
-        found = memory.empty(len(self.owned), layout.dtype)
+        points, source = self.batch.points, self.batch.source
+        sample, found = source.samples[at], memory.empty(len(self.owned), source.layout.dtype)
         for number, start, stop in self.where.spans:
             tile = self.batch.tiles.get(number)
             if tile is None:
                 found[start:stop] = 0
+                continue
+            if isinstance(tile, PointPixels):
+                found[start:stop] = tile.pixels[sample]
                 continue
             mine: slice | np.ndarray
             if self.where.members is None:
@@ -149,11 +153,11 @@ class PlacedPoints:
             else:
                 mine = self.owned[start:stop]
             if tile.rows is None:
-                flat = _places_in_tiles(points)[mine]
+                places = _places_in_tiles(points)[mine]
             else:
                 top, left = tile_origin(points.grid, number)
-                flat = flat_index(tile, points.row[mine] - top, points.col[mine] - left)
-            take_pixels(tile, self.batch.source.samples[at], flat, found[start:stop])
+                places = tile.places(points.row[mine] - top, points.col[mine] - left)
+            tile.take(sample, places, found[start:stop])
         return found
 
     def failures(self) -> Iterator[tuple[slice, str]]:
@@ -165,32 +169,6 @@ class PlacedPoints:
 
 @functools.lru_cache(maxsize=2)
 def _places_in_tiles(points: BlockPoints) -> np.ndarray:
-    """``flat_index`` of every point in its own whole tile; the same for all files of a block."""
+    """Where every point stands in its own whole tile; the same for all files of a block."""
     grid = points.grid
     return points.row % grid.tile_height * grid.tile_width + points.col % grid.tile_width
-
-
-def flat_index(tile: DecodedTile, row: np.ndarray, col: np.ndarray) -> np.ndarray:
-    """Where pixels stand in one sample's plane of a tile; rows and columns of the tile."""
-    if tile.rows is not None:
-        row = np.searchsorted(tile.rows, row)
-    return row * tile.pixels.shape[2] + col
-
-
-def take_pixels(tile: DecodedTile, sample: int, flat: np.ndarray, out: np.ndarray) -> None:
-    """Copies pixels of one sample out of a tile.
-
-    Args:
-        tile: The tile.
-        sample: Index of the sample.
-        flat: int64, any shape: of ``flat_index``.
-        out: The tile's dtype, same shape.
-    """
-    stored = tile.pixels.transpose(1, 2, 0)
-    if stored.flags.c_contiguous:
-        n_samples = stored.shape[2]
-        at = flat if n_samples == 1 else flat * n_samples + sample
-        # With an output, only this mode writes without a copy.
-        np.take(stored.reshape(-1), at, out=out, mode="clip")
-    else:
-        out[...] = tile.pixels[sample][np.divmod(flat, stored.shape[1])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -12,13 +12,12 @@ from rasteret_beam.elements import PixelWindows
 from rasteret_beam.grid.rings import window_offsets
 from rasteret_beam.grid.tiling import block_shape, tile_numbers, tile_origin
 from rasteret_beam.sampling.nodata import is_nodata
-from rasteret_beam.sampling.placing import flat_index, take_pixels
 from rasteret_beam.schema import STATUS_CODES, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rasteret_beam.elements import Grid, TileBatch
+    from rasteret_beam.elements import DecodedTile, Grid, TileBatch
     from rasteret_beam.options import SampleOptions
     from rasteret_beam.sampling.placing import PlacedPoints
 
@@ -50,14 +49,14 @@ def read_inside(placed: PlacedPoints, points: np.ndarray, at: int) -> np.ndarray
     down, across = window_offsets(block.radius)
     pixels = memory.empty((len(points), len(down)), source.layout.dtype)
     for number, mine in _tiles_of(placed, points):
-        decoded = placed.batch.tiles[number]
+        decoded = _with_surroundings(placed.batch, number)
         top, left = tile_origin(block.grid, number)
         # All rows of the window are wanted, and so neighbours where only some are kept.
-        centre = flat_index(decoded, block.row[points[mine]] - top, block.col[points[mine]] - left)
+        centre = decoded.places(block.row[points[mine]] - top, block.col[points[mine]] - left)
         offsets = down * decoded.pixels.shape[2] + across
         flat = memory.empty((len(centre), len(offsets)), np.int64)
         np.add(centre[:, np.newaxis], offsets, out=flat)
-        take_pixels(decoded, source.samples[at], flat, pixels[mine])
+        decoded.take(source.samples[at], flat, pixels[mine])
     return pixels
 
 
@@ -68,6 +67,11 @@ def _tiles_of(placed: PlacedPoints, points: np.ndarray) -> Iterator[tuple[int, s
         start, stop = np.searchsorted(tile, [number, number + 1]).tolist()
         if start < stop:
             yield number, slice(start, stop)
+
+
+def _with_surroundings(batch: TileBatch, number: int) -> DecodedTile:
+    # Of tiles whose points need pixels around their own, rows are kept.
+    return cast("DecodedTile", batch.tiles[number])
 
 
 def gather(
@@ -170,11 +174,11 @@ def read_crossing(
         if number in batch.failed:
             state[hit] = FAILED
         elif number in batch.tiles:
-            decoded = batch.tiles[number]
+            decoded = _with_surroundings(batch, number)
             top, left = tile_origin(grid, number)
             found = np.empty(int(hit.sum()), pixels.dtype)
-            flat = flat_index(decoded, row[hit] - top, col[hit] - left)
-            take_pixels(decoded, source.samples[at], flat, found)
+            places = decoded.places(row[hit] - top, col[hit] - left)
+            decoded.take(source.samples[at], places, found)
             pixels[hit] = found
             state[hit] = states(found, source.layout.nodata)
     return pixels, state
@@ -199,7 +203,7 @@ def windows_of(
         at: Which of the source's bands.
     """
     batch, block = placed.batch, placed.batch.points
-    located = block.planned.points[points]
+    located = block.planned.points.take(points)
     identity = np.empty((len(points), 4), np.int64)
     identity[:, 0], identity[:, 1] = block.row[points], block.col[points]
     identity[:, 2] = batch.source.record.ordinal
