@@ -53,14 +53,18 @@ class ReadCollection(NamedOutputs):
         """Lists the files, then reads them."""
         outputs = (
             pbegin
-            | "Query" >> beam.Create([self.query])
-            | "ListFragments" >> beam.FlatMap(collection.list_fragments)
+            | beam.Impulse()
+            | "ListFragments" >> beam.FlatMap(_list_fragments, self.query)
             | "SpreadFragments" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(
                 _ReadFragmentFn(self.query),
             ).with_output_types(Record).with_outputs(DEAD_LETTERS, main="records")
         )
         return ReadCollectionResult(outputs.records, outputs[DEAD_LETTERS])
+
+
+def _list_fragments(_impulse: bytes, query: CollectionQuery) -> list[Fragment]:
+    return collection.list_fragments(query)
 
 
 class _ReadFragmentFn(beam.DoFn):

@@ -58,8 +58,8 @@ class ReadPoints(NamedOutputs):
         """Lists, counts, numbers and reads the files."""
         outputs = (
             pbegin
-            | "Pattern" >> beam.Create([self.pattern])
-            | "ListFiles" >> beam.ParDo(_ListFilesFn(self.store))
+            | beam.Impulse()
+            | "ListFiles" >> beam.ParDo(_ListFilesFn(self.store, self.pattern))
             | "SpreadFiles" >> beam.Reshuffle()
             | "Inspect" >> beam.ParDo(_InspectFn(self.store))
             | "Gather" >> beam.GroupByKey()
@@ -73,12 +73,12 @@ class ReadPoints(NamedOutputs):
 
 
 class _ListFilesFn(beam.DoFn):
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, pattern: str) -> None:
+        self._store, self._pattern = store, pattern
 
-    def process(self, pattern: str) -> Iterator[str]:
+    def process(self, _impulse: bytes) -> Iterator[str]:
         try:
-            yield from self._store.glob(pattern)
+            yield from self._store.glob(self._pattern)
         except FetchError as error:
             msg = f"points: {error}"
             raise PointsError(msg) from error

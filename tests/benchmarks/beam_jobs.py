@@ -34,7 +34,7 @@ def digest(spec):
             _ = (
                 samples(pipeline, spec)
                 | "Digest" >> beam.ParDo(_DigestFn())
-                | "Add" >> beam.CombineGlobally(digests.add)
+                | "Add" >> beam.CombineGlobally(digests.add).without_defaults()
                 | "Tell" >> beam.Map(_tell, target)
             )
         return json.loads(pathlib.Path(target).read_text())
