@@ -152,10 +152,10 @@ def _sampled(
 ) -> Iterator[SampleBatch]:
     seams: dict[TileBlockKey, list[SampleBatch]] = {}
     for batch in _nearest(blocks, options, store, letters):
-        whole, apart = sampling.split_seams(batch, options)
-        yield sampling.finish(whole)
-        for key, part in apart:
-            seams.setdefault(key, []).append(part)
+        if batch.windows is None:
+            yield sampling.finish(batch)
+        else:
+            seams.setdefault(batch.windows.key, []).append(batch)
     for parts in seams.values():
         yield from sampling.merge(parts, options)
 

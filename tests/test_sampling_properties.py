@@ -291,14 +291,15 @@ def _planned(plans):
     raster=rasters(least=BLOCK + 2, most=BLOCK + 20, tiles=[(16, 16)]),
     found=positions(least=BLOCK - 20, most=BLOCK + 5),
     radius=st.integers(0, 4),
+    neighbourhood=st.sampled_from(["off", "if_center_nodata", "always"]),
 )
 @few
-def test_limits_on_memory_change_no_row(module, name, raster, found, radius):
+def test_limits_on_memory_change_no_row(module, name, raster, found, radius, neighbourhood):
     scene, transform = raster
     scenes = [scene, dataclasses.replace(scene, name="b", pixels=scene.pixels[:, ::-1].copy())]
     options = {"max_distance_pixels": radius}
     if radius:
-        options["return_neighbourhood"] = "always"
+        options["return_neighbourhood"] = neighbourhood
     wide = sampled(scenes, world(transform, found), **options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, name, 1)

@@ -25,10 +25,9 @@ class PixelWindows:
 
     Attributes:
         key: The block that owns the centre pixels.
-        row: int64, shape (n,): the sample's row in ``SampleBatch.samples``; -1 where
-            another batch holds the sample.
-        identity: int64, shape (n, 4): the centre's row and column, the record's ordinal,
-            the band's number. Windows of equal identity hold equal pixels.
+        layer: The record's ordinal and the band's number. Windows of one layer around the
+            same pixel hold equal pixels.
+        pixel: int64, shape (n,): the centre's row * the image's width + its column.
         position: float64, shape (n, 2): row_float, col_float of the point.
         values: The file's dtype, shape (n, (2r + 1)^2), 0 where unknown.
         state: uint8, same shape: ``reading.UNKNOWN`` and its like.
@@ -36,12 +35,29 @@ class PixelWindows:
     """
 
     key: TileBlockKey
-    row: np.ndarray
-    identity: np.ndarray
+    layer: tuple[int, int]
+    pixel: np.ndarray
     position: np.ndarray
     values: np.ndarray
     state: np.ndarray
     scale: tuple[float, float]
+
+    def take(self, at: np.ndarray | slice) -> PixelWindows:
+        """Gives some of the windows, by int64 indexes."""
+        return PixelWindows(
+            self.key,
+            self.layer,
+            self.pixel[at],
+            self.position[at],
+            self.values[at],
+            self.state[at],
+            self.scale,
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the pixels and their states, in bytes."""
+        return self.values.nbytes + self.state.nbytes
 
 
 class Outcomes(NamedTuple):
@@ -68,11 +84,13 @@ class SampleBatch(Batch):
         samples: Rows in the schema of ``schema.sample_schema``.
         crs: CRS of their coordinates; None means "as the rasters' own".
         event_time_us: int64, shape (n_rows,), or None.
-        windows: Pixels around the rows (and around rows of other batches); empty
-            once ``FallbackRing`` is through.
-        neighbours: The file's dtype, shape (n_rows, (2r + 1)^2): what is to become of
-            the rows' ``neighbourhood_values``; None once ``FallbackRing`` is through.
-            Several times smaller than the column.
+        windows: Pixels around the rows, a window a row, where other batches hold some of
+            them; or, where there are no rows, around rows of other batches, ordered by
+            ``pixel``, each once. None for rows that are finished.
+        neighbours: Shape (n_rows, (2r + 1)^2): what is to become of the rows'
+            ``neighbourhood_values``; None once ``FallbackRing`` is through. In the
+            file's dtype, several times smaller than the column, where all are known; else
+            float64.
         block: The block whose rows these are some of; None where they need no tile.
         counts: Where the points of a whole planned batch went, on one of the batches
             that planning gives for it; else None.
@@ -83,7 +101,7 @@ class SampleBatch(Batch):
     samples: pa.RecordBatch
     crs: str | None
     event_time_us: np.ndarray | None = None
-    windows: tuple[PixelWindows, ...] = ()
+    windows: PixelWindows | None = None
     neighbours: np.ndarray | None = None
     block: BlockRows | None = None
     counts: PlanCounts | None = None
@@ -93,7 +111,8 @@ class SampleBatch(Batch):
     def nbytes(self) -> int:
         """Memory of the rows and windows, in bytes."""
         around = 0 if self.neighbours is None else self.neighbours.nbytes
-        return int(self.samples.nbytes) + around + sum(w.values.nbytes for w in self.windows)
+        windows = 0 if self.windows is None else self.windows.nbytes
+        return int(self.samples.nbytes) + around + windows
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the samples as an IPC stream."""

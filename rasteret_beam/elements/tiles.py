@@ -193,9 +193,11 @@ class DecodedTile(NamedTuple):
 
     def places(self, row: np.ndarray, col: np.ndarray) -> np.ndarray:
         """Gives where pixels stand in one sample's plane, by rows and columns of the tile."""
-        if self.rows is not None:
-            row = np.searchsorted(self.rows, row)
-        return row * self.pixels.shape[2] + col
+        return self.stored_rows(row) * self.pixels.shape[2] + col
+
+    def stored_rows(self, row: np.ndarray) -> np.ndarray:
+        """Gives which rows of ``pixels`` those of the tile are."""
+        return row if self.rows is None else np.searchsorted(self.rows, row)
 
     def take(self, sample: int, places: np.ndarray, out: np.ndarray) -> None:
         """Copies pixels of one sample to ``out``, of the tile's dtype and ``places``' shape."""

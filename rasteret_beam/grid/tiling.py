@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
+if TYPE_CHECKING:
     from rasteret_beam.elements import Grid
 
 _BLOCK_PIXELS = 2048 * 2048
@@ -65,3 +65,36 @@ def tile_origin(grid: Grid, tile_number: int) -> tuple[int, int]:
     """Gives the pixel (row, col) of a tile's first pixel."""
     tile_row, tile_col = divmod(tile_number, grid.tiles_across)
     return tile_row * grid.tile_height, tile_col * grid.tile_width
+
+
+def touched_tiles(
+    grid: Grid, row: np.ndarray, col: np.ndarray, radius: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gives (point, tile row, tile column) of every tile that each point's window touches."""
+    if not radius:
+        return np.arange(len(row)), row // grid.tile_height, col // grid.tile_width
+    return _touched(
+        _span(row, radius, grid.height, grid.tile_height),
+        _span(col, radius, grid.width, grid.tile_width),
+    )
+
+
+def _touched(
+    rows: tuple[np.ndarray, np.ndarray], cols: tuple[np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(point, row, col) of every cell between each point's first and last, both included."""
+    found = []
+    for down in range(int((rows[1] - rows[0]).max(initial=0)) + 1):
+        for across in range(int((cols[1] - cols[0]).max(initial=0)) + 1):
+            hit = np.flatnonzero((rows[0] + down <= rows[1]) & (cols[0] + across <= cols[1]))
+            found.append((hit, rows[0][hit] + down, cols[0][hit] + across))
+    point, row, col = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return point, row, col
+
+
+def _span(
+    pixel: np.ndarray, radius: int, size: int, step: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """First and last step-wide cell that [pixel - radius, pixel + radius] touches."""
+    first = np.maximum(pixel - radius, 0) // step
+    return first, np.minimum(pixel + radius, size - 1) // step

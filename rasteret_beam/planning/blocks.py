@@ -17,7 +17,7 @@ from rasteret_beam.elements import (
     TilePoints,
 )
 from rasteret_beam.grid import crs, geotransform
-from rasteret_beam.grid.tiling import block_shape
+from rasteret_beam.grid.tiling import block_shape, touched_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,18 +207,6 @@ def _touched_blocks(
         yield _Touched(block_row, block_col, mine, distinct[tile_start:tile_stop])
 
 
-def touched_tiles(
-    grid: Grid, row: np.ndarray, col: np.ndarray, radius: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gives (point, tile row, tile column) of every tile that each point's window touches."""
-    if not radius:
-        return np.arange(len(row)), row // grid.tile_height, col // grid.tile_width
-    return _touched(
-        _span(row, radius, grid.height, grid.tile_height),
-        _span(col, radius, grid.width, grid.tile_width),
-    )
-
-
 def _by_block_and_tile(grid: Grid, block: np.ndarray, tile: np.ndarray) -> np.ndarray:
     """Indexes that order by block, and by tile within a block."""
     n_tiles = grid.tiles_across * grid.tiles_down
@@ -227,24 +215,3 @@ def _by_block_and_tile(grid: Grid, block: np.ndarray, tile: np.ndarray) -> np.nd
         by_tile = np.argsort(tile.astype(np.uint16), kind="stable")
         return by_tile[np.argsort(block[by_tile].astype(np.uint16), kind="stable")]
     return np.lexsort((tile, block))
-
-
-def _touched(
-    rows: tuple[np.ndarray, np.ndarray], cols: tuple[np.ndarray, np.ndarray],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(point, row, col) of every cell between each point's first and last, both included."""
-    found = []
-    for down in range(int((rows[1] - rows[0]).max()) + 1):
-        for across in range(int((cols[1] - cols[0]).max()) + 1):
-            hit = np.flatnonzero((rows[0] + down <= rows[1]) & (cols[0] + across <= cols[1]))
-            found.append((hit, rows[0][hit] + down, cols[0][hit] + across))
-    point, row, col = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return point, row, col
-
-
-def _span(
-    pixel: np.ndarray, radius: int, size: int, step: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """First and last step-wide cell that [pixel - radius, pixel + radius] touches."""
-    first = np.maximum(pixel - radius, 0) // step
-    return first, np.minimum(pixel + radius, size - 1) // step

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rasteret_beam.planning.blocks import Located, Selection, points_of, touched_tiles
+from rasteret_beam.grid.tiling import touched_tiles
+from rasteret_beam.planning.blocks import Located, Selection, points_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

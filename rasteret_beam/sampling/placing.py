@@ -9,12 +9,18 @@ import numpy as np
 
 from rasteret_beam import memory
 from rasteret_beam.elements import PointPixels
-from rasteret_beam.grid.tiling import tile_origin
+from rasteret_beam.grid.tiling import block_shape, tile_origin, touched_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rasteret_beam.elements import BlockPoints, TileBatch
+
+
+WHOLE, CUT, OPEN = range(3)
+"""What tiles hold of a window: all of it, all there will ever be, or a part of it.
+
+Of a cut one the rest lies off the image, or in tiles that could not be read."""
 
 
 class Span(NamedTuple):
@@ -25,6 +31,14 @@ class Span(NamedTuple):
     stop: int
 
 
+class _Touched(NamedTuple):
+    """Each tile that each window touches: the window's number, and whether the tile was read."""
+
+    point: np.ndarray
+    read: np.ndarray
+    failed: np.ndarray
+
+
 class Placement:
     """Which points have their own pixel in which of some tiles.
 
@@ -33,6 +47,8 @@ class Placement:
     Attributes:
         points: The points.
         members: int64, ascending: which of them the file serves; None for all.
+        tiles: Numbers of the tiles that were read.
+        failed: Numbers of those that could not be read.
         spans: Each tile that owns points, and where they stand in ``owned``.
         owned: int64: the points whose own pixel lies in these tiles, ordered by tile.
         all_owned: Whether those are all points.
@@ -50,10 +66,10 @@ class Placement:
         Args:
             points: The points.
             members: int64, ascending: which of them the file serves; None for all.
-            tiles: Numbers of the tiles that there are.
+            tiles: Numbers of the tiles that were read.
             failed: Numbers of those that could not be read.
         """
-        self.points, self.members, self._tiles, self._failed = points, members, tiles, failed
+        self.points, self.members, self.tiles, self.failed = points, members, tiles, failed
         tile = points.tile if members is None else points.tile[members]
         here = np.array(sorted({*tiles, *failed}), np.int64)
         first = np.searchsorted(tile, here, side="left").tolist()
@@ -70,19 +86,34 @@ class Placement:
 
     @functools.cached_property
     def halo(self) -> np.ndarray:
-        """Points whose own pixel lies elsewhere, of those that the file serves; one a pixel."""
-        everyone = self.members
+        """int64: points of other tiles whose window reaches into these; one a pixel.
+
+        Ordered by the block of their own pixel, and then by pixel.
+        """
+        everyone, grid = self.members, self.points.grid
         if everyone is None:
             everyone = np.arange(len(self.points.tile))
         halo = np.delete(everyone, self._mine)
-        pixel = self.points.row[halo] * self.points.grid.width + self.points.col[halo]
-        return halo[np.sort(np.unique(pixel, return_index=True)[1])]
+        pixel = self.points.row[halo] * grid.width + self.points.col[halo]
+        halo = halo[np.unique(pixel, return_index=True)[1]]
+        touched = self._touched(halo)
+        halo = halo[np.unique(touched.point[touched.read | touched.failed])]
+        return halo[np.lexsort(self.owners(halo)[::-1])]
+
+    def owners(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gives row and column of the blocks that hold points' own pixels."""
+        grid = self.points.grid
+        shape = block_shape(grid)
+        return (
+            self.points.row[points] // (grid.tile_height * shape.rows),
+            self.points.col[points] // (grid.tile_width * shape.cols),
+        )
 
     @functools.cached_property
     def inside(self) -> np.ndarray:
         """bool, as ``owned``: points that have their whole window in one tile that was read."""
         points, radius = self.points, self.points.radius
-        grid, failed = points.grid, set(self._failed)
+        grid, failed = points.grid, set(self.failed)
         inside = np.zeros(len(self.owned), bool)
         for number, start, stop in self.spans:
             if number in failed:
@@ -97,13 +128,41 @@ class Placement:
         return inside
 
     @functools.cached_property
-    def rest(self) -> Placement:
-        """All points but those inside."""
-        if self.members is None:
-            kept = np.delete(np.arange(len(self.points.tile)), self.owned[self.inside])
-        else:
-            kept = np.delete(self.members, self._mine[self.inside])
-        return Placement(self.points, kept, self._tiles, self._failed)
+    def is_read(self) -> np.ndarray:
+        """bool, as ``owned``: points whose own tile was read."""
+        is_read, failed = np.ones(len(self.owned), bool), set(self.failed)
+        for number, start, stop in self.spans:
+            is_read[start:stop] = number not in failed
+        return is_read
+
+    @functools.cached_property
+    def reach(self) -> np.ndarray:
+        """int8, as ``owned``: what of their windows these tiles hold, ``WHOLE`` and its like."""
+        points, grid = self.points, self.points.grid
+        reach = np.full(len(self.owned), WHOLE, np.int8)
+        crossing = np.flatnonzero(~self.inside)
+        around = self._touched(self.owned[crossing])
+        reach[crossing[around.point[around.failed]]] = CUT
+        first, last = (
+            [axis[self.owned[crossing]] + step for axis in (points.row, points.col)]
+            for step in (-points.radius, points.radius)
+        )
+        off_image = (first[0] < 0) | (first[1] < 0)
+        off_image |= (last[0] >= grid.height) | (last[1] >= grid.width)
+        reach[crossing[off_image]] = CUT
+        reach[crossing[around.point[~around.read & ~around.failed]]] = OPEN
+        return reach
+
+    def _touched(self, points: np.ndarray) -> _Touched:
+        """The tiles that windows touch."""
+        row, col = self.points.row[points], self.points.col[points]
+        grid = self.points.grid
+        point, tile_row, tile_col = touched_tiles(grid, row, col, self.points.radius)
+        number = tile_row * grid.tiles_across + tile_col
+        read, failed = (
+            np.isin(number, np.array(some, np.int64)) for some in (self.tiles, self.failed)
+        )
+        return _Touched(point, read, failed)
 
 
 def place(batch: TileBatch) -> Placement:

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, cast
+import functools
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
 from rasteret_beam import memory
 from rasteret_beam.elements import PixelWindows
 from rasteret_beam.grid.rings import window_offsets
-from rasteret_beam.grid.tiling import block_shape, tile_numbers, tile_origin
+from rasteret_beam.grid.tiling import tile_origin, touched_tiles
 from rasteret_beam.sampling.nodata import is_nodata
-from rasteret_beam.schema import STATUS_CODES, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rasteret_beam.elements import DecodedTile, Grid, TileBatch
+    from rasteret_beam.elements import BlockPoints, DecodedTile, TileBatch
     from rasteret_beam.options import SampleOptions
-    from rasteret_beam.sampling.placing import PlacedPoints
+    from rasteret_beam.sampling.placing import PlacedPoints, Placement
 
 UNKNOWN, VALID, NODATA, OUTSIDE, FAILED = range(5)
 """States of a window's pixel: not seen yet, a value, nodata, off the image, unreadable."""
 
 _WINDOW_CELLS_AT_ONCE = 1 << 20
-_OK = STATUS_CODES[Status.OK.value]
-_NODATA = STATUS_CODES[Status.NODATA.value]
+_SMALL_RADIUS = 2
 
 
 def at_once(options: SampleOptions) -> int:
@@ -34,30 +33,60 @@ def at_once(options: SampleOptions) -> int:
     return max(_WINDOW_CELLS_AT_ONCE // options.window_pixels, 1)
 
 
-def read_inside(placed: PlacedPoints, points: np.ndarray, at: int) -> np.ndarray:
-    """Reads the windows of points that have them whole in one tile.
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Centres:
+    """Points whose windows are read together, ``at_once`` at most.
+
+    Attributes:
+        points: int64, shape (n_points,): those inside first, and ascending.
+        n_inside: How many have their window in one tile.
+    """
+
+    points: np.ndarray
+    n_inside: int = 0
+
+
+def read_whole(placed: PlacedPoints, centres: Centres, at: int) -> np.ndarray:
+    """Reads the windows of points that have them whole in tiles that were read.
 
     Args:
         placed: The batch.
-        points: int64, shape (n_points,), ascending, of those that are ``inside``.
+        centres: The points.
         at: Which of the source's bands.
 
     Returns:
         The file's dtype, shape (n_points, (2r + 1)^2), row-major.
     """
-    block, source = placed.batch.points, placed.batch.source
-    down, across = window_offsets(block.radius)
-    pixels = memory.empty((len(points), len(down)), source.layout.dtype)
+    points, n_inside = centres.points, centres.n_inside
+    n_pixels = (2 * placed.batch.points.radius + 1) ** 2
+    pixels = memory.empty((len(points), n_pixels), placed.batch.source.layout.dtype)
+    _read_inside(placed, points[:n_inside], pixels[:n_inside], at)
+    for piece in _pieces(placed.where, centres):
+        _read_piece(placed, piece, pixels[n_inside:], at)
+    return pixels
+
+
+def _read_inside(placed: PlacedPoints, points: np.ndarray, out: np.ndarray, at: int) -> None:
+    """Reads windows that lie in one tile each; the points ascend."""
+    block, sample = placed.batch.points, placed.batch.source.samples[at]
+    radius = block.radius
+    down, across = window_offsets(radius)
     for number, mine in _tiles_of(placed, points):
         decoded = _with_surroundings(placed.batch, number)
         top, left = tile_origin(block.grid, number)
-        # All rows of the window are wanted, and so neighbours where only some are kept.
-        centre = decoded.places(block.row[points[mine]] - top, block.col[points[mine]] - left)
-        offsets = down * decoded.pixels.shape[2] + across
-        flat = memory.empty((len(centre), len(offsets)), np.int64)
-        np.add(centre[:, np.newaxis], offsets, out=flat)
-        decoded.take(source.samples[at], flat, pixels[mine])
-    return pixels
+        row, col = block.row[points[mine]] - top, block.col[points[mine]] - left
+        # All rows of a window are kept, and so are neighbours where not all of the tile's are.
+        row = decoded.stored_rows(row)
+        if radius < _SMALL_RADIUS:
+            # Windows of a few pixels: to cut each out costs twice what its pixels do.
+            width = decoded.pixels.shape[2]
+            flat = memory.empty((len(row), len(down)), np.int64)
+            np.add((row * width + col)[:, np.newaxis], down * width + across, out=flat)
+            decoded.take(sample, flat, out[mine])
+        else:
+            side = 2 * radius + 1
+            windows = np.lib.stride_tricks.sliding_window_view(decoded.pixels[sample], (side, side))
+            out[mine].reshape(-1, side, side)[...] = windows[row - radius, col - radius]
 
 
 def _tiles_of(placed: PlacedPoints, points: np.ndarray) -> Iterator[tuple[int, slice]]:
@@ -74,71 +103,107 @@ def _with_surroundings(batch: TileBatch, number: int) -> DecodedTile:
     return cast("DecodedTile", batch.tiles[number])
 
 
-def gather(
-    placed: PlacedPoints,
-    options: SampleOptions,
-    points: np.ndarray,
-    status: np.ndarray,
-    at: int,
-) -> Iterator[PixelWindows]:
-    """Windows of own rows that need one, and parts of windows of other batches' rows.
+def read_windows(
+    placed: PlacedPoints, options: SampleOptions, centres: Centres, at: int,
+) -> PixelWindows:
+    """Reads windows as far as these tiles hold them, and tells what is known of each pixel.
 
     Args:
         placed: The batch.
         options: What to sample.
-        points: int64, shape (n_rows,): the point of each row of one band, ascending.
-        status: int8, shape (n_rows,), index into ``STATUSES``.
+        centres: Points, none of them inside.
         at: Which of the source's bands.
 
-    Yields:
-        Windows by the block that owns their centre.
+    Returns:
+        The windows, as of points whose own pixel lies in the batch's block.
     """
-    wanted = status == _NODATA
-    if options.return_neighbourhood == "always":
-        wanted |= status == _OK
-    rows = np.flatnonzero(wanted)
-    yield from _gather_points(placed, options, points[rows], rows, at)
-    # Another batch's row may or may not turn out to need its window: give every part.
-    halo = placed.where.halo
-    yield from _gather_points(placed, options, halo, np.full(len(halo), -1), at)
+    source, state = placed.batch.source, _states(placed.where, centres).copy()
+    pixels = np.zeros(state.shape, source.layout.dtype)
+    for piece in _pieces(placed.where, centres):
+        _read_piece(placed, piece, pixels, at)
+    state[(state == VALID) & is_nodata(pixels, source.layout.nodata)] = NODATA
+    return windows_of(placed, options, centres.points, (pixels, state), at)
 
 
-def _gather_points(
-    placed: PlacedPoints, options: SampleOptions, points: np.ndarray, rows: np.ndarray, at: int,
-) -> Iterator[PixelWindows]:
-    step = at_once(options)
-    for start in range(0, len(points), step):
-        chunk = slice(start, start + step)
-        pixels, state = _read_windows(placed, points[chunk], at)
-        seen = ((state != UNKNOWN) & (state != OUTSIDE)).any(axis=1)
-        if seen.any():
-            mine, known = points[chunk][seen], (pixels[seen], state[seen])
-            windows = windows_of(placed, options, mine, rows[chunk][seen], known, at)
-            yield from _by_owner(placed.batch, windows)
+class _Piece(NamedTuple):
+    """What of some windows lies in one tile.
+
+    Attributes:
+        number: The tile.
+        windows: int64, shape (n,): which windows, of those that are not inside.
+        row: int64, shape (n, 2r + 1): their rows, of the tile; others moved to its edge.
+        col: int64, same shape: likewise.
+        hit: bool, shape (n, (2r + 1)^2): which of their pixels lie in the tile.
+    """
+
+    number: int
+    windows: np.ndarray
+    row: np.ndarray
+    col: np.ndarray
+    hit: np.ndarray
+
+    def put(self, out: np.ndarray, values: np.ndarray | int) -> None:
+        """Sets these pixels of windows."""
+        windows = out[self.windows]
+        np.copyto(windows, values, where=self.hit)
+        out[self.windows] = windows
 
 
-def _read_windows(
-    placed: PlacedPoints, points: np.ndarray, at: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Values and states of the windows' pixels, as far as this batch knows them."""
-    block, source = placed.batch.points, placed.batch.source
-    shape = (len(points), (2 * block.radius + 1) ** 2)
-    pixels = np.zeros(shape, source.layout.dtype)
-    state = np.full(shape, UNKNOWN, np.uint8)
-    inner = np.isin(points, placed.owned[placed.where.inside])
-    if inner.any():
-        whole = read_inside(placed, points[inner], at)
-        pixels[inner] = whole
-        state[inner] = states(whole, source.layout.nodata)
-    crossing = np.flatnonzero(~inner)
-    if len(crossing):
-        pixels[crossing], state[crossing] = read_crossing(placed, points[crossing], at)
-    return pixels, state
+# Bands and files that follow each other have the same pieces; some windows' take a few MB.
+@functools.lru_cache(maxsize=4)
+def _pieces(where: Placement, centres: Centres) -> list[_Piece]:
+    """Takes windows that are not inside apart, by the tiles that were read."""
+    return _cut(where.points, centres, where.tiles)
+
+
+@functools.lru_cache(maxsize=4)
+def _states(where: Placement, centres: Centres) -> np.ndarray:
+    """uint8, shape (n_points, (2r + 1)^2): the windows' states, all that was read ``VALID``."""
+    block, points = where.points, centres.points
+    span = np.arange(-block.radius, block.radius + 1)
+    row, col = (axis[points][:, np.newaxis] + span for axis in (block.row, block.col))
+    down = (row >= 0) & (row < block.grid.height)
+    across = (col >= 0) & (col < block.grid.width)
+    on_image = down[:, :, np.newaxis] & across[:, np.newaxis]
+    state = np.where(on_image, np.uint8(UNKNOWN), np.uint8(OUTSIDE)).reshape(len(points), -1)
+    for piece in _pieces(where, centres):
+        piece.put(state, VALID)
+    for piece in _cut(block, centres, where.failed):
+        piece.put(state, FAILED)
+    return state
+
+
+def _cut(block: BlockPoints, centres: Centres, tiles: tuple[int, ...]) -> list[_Piece]:
+    points, grid = centres.points[centres.n_inside :], block.grid
+    row, col = block.row[points], block.col[points]
+    window, tile_row, tile_col = touched_tiles(grid, row, col, block.radius)
+    number = tile_row * grid.tiles_across + tile_col
+    span, pieces = np.arange(-block.radius, block.radius + 1), []
+    for tile in sorted(set(tiles).intersection(number.tolist())):
+        top, left = tile_origin(grid, tile)
+        mine = window[number == tile]
+        rows, cols = row[mine][:, np.newaxis] - top + span, col[mine][:, np.newaxis] - left + span
+        bottom = min(grid.tile_height, grid.height - top)
+        right = min(grid.tile_width, grid.width - left)
+        down, across = (rows >= 0) & (rows < bottom), (cols >= 0) & (cols < right)
+        hit = (down[:, :, np.newaxis] & across[:, np.newaxis]).reshape(len(mine), -1)
+        # An edge that a window reaches beyond is a row of the window, and so was kept.
+        pieces.append(_Piece(tile, mine, rows.clip(0, bottom - 1), cols.clip(0, right - 1), hit))
+    return pieces
+
+
+def _read_piece(placed: PlacedPoints, piece: _Piece, out: np.ndarray, at: int) -> None:
+    """Copies a piece of windows from its tile."""
+    decoded = _with_surroundings(placed.batch, piece.number)
+    places = decoded.places(piece.row[:, :, np.newaxis], piece.col[:, np.newaxis])
+    found = memory.empty(piece.hit.shape, out.dtype)
+    decoded.take(placed.batch.source.samples[at], places.reshape(found.shape), found)
+    piece.put(out, found)
 
 
 def states(pixels: np.ndarray, nodata: float | None) -> np.ndarray:
     """Tells of pixels that were read whether they are valid; uint8, ``VALID`` or ``NODATA``."""
-    return np.where(is_nodata(pixels, nodata), NODATA, VALID).astype(np.uint8)
+    return np.where(is_nodata(pixels, nodata), np.uint8(NODATA), np.uint8(VALID))
 
 
 def is_known(state: np.ndarray) -> np.ndarray:
@@ -146,106 +211,30 @@ def is_known(state: np.ndarray) -> np.ndarray:
     return (state == VALID) | (state == NODATA)
 
 
-def read_crossing(
-    placed: PlacedPoints, points: np.ndarray, at: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reads windows that reach into several tiles, or off the image, as far as they are known.
-
-    Args:
-        placed: The batch.
-        points: int64, shape (n_points,).
-        at: Which of the source's bands.
-
-    Returns:
-        The file's dtype, shape (n_points, (2r + 1)^2), row-major, 0 where unknown; and
-        uint8, same shape, ``UNKNOWN`` and its like.
-    """
-    batch, block, grid = placed.batch, placed.batch.points, placed.batch.points.grid
-    source = batch.source
-    down, across = window_offsets(block.radius)
-    row = block.row[points][:, np.newaxis] + down
-    col = block.col[points][:, np.newaxis] + across
-    on_image = (row >= 0) & (row < grid.height) & (col >= 0) & (col < grid.width)
-    state = np.where(on_image, UNKNOWN, OUTSIDE).astype(np.uint8)
-    pixels = np.zeros(row.shape, source.layout.dtype)
-    tile = np.where(on_image, tile_numbers(grid, row, col), -1)
-    for number in np.unique(tile).tolist():
-        hit = tile == number
-        if number in batch.failed:
-            state[hit] = FAILED
-        elif number in batch.tiles:
-            decoded = _with_surroundings(batch, number)
-            top, left = tile_origin(grid, number)
-            found = np.empty(int(hit.sum()), pixels.dtype)
-            places = decoded.places(row[hit] - top, col[hit] - left)
-            decoded.take(source.samples[at], places, found)
-            pixels[hit] = found
-            state[hit] = states(found, source.layout.nodata)
-    return pixels, state
-
-
 def windows_of(
     placed: PlacedPoints,
     options: SampleOptions,
     points: np.ndarray,
-    rows: np.ndarray,
     known: tuple[np.ndarray, np.ndarray],
     at: int,
 ) -> PixelWindows:
-    """Gives windows around points, by their values and states.
+    """Gives windows around points of the batch's block, by their values and states.
 
     Args:
         placed: The batch.
         options: What to sample.
         points: int64, shape (n_points,).
-        rows: int64, same shape: as ``PixelWindows.row``.
         known: As ``PixelWindows.values`` and ``state``.
         at: Which of the source's bands.
     """
     batch, block = placed.batch, placed.batch.points
-    located = block.planned.points.take(points)
-    identity = np.empty((len(points), 4), np.int64)
-    identity[:, 0], identity[:, 1] = block.row[points], block.col[points]
-    identity[:, 2] = batch.source.record.ordinal
-    identity[:, 3] = options.bands.index(batch.source.bands[at])
-    transform = block.grid.geotransform
+    located, transform = block.planned.points, block.grid.geotransform
     return PixelWindows(
         key=batch.block.key,
-        row=rows,
-        identity=identity,
-        position=np.column_stack([located["row_float"], located["col_float"]]),
+        layer=(batch.source.record.ordinal, options.bands.index(batch.source.bands[at])),
+        pixel=block.row[points] * block.grid.width + block.col[points],
+        position=np.column_stack([located[axis][points] for axis in ("row_float", "col_float")]),
         values=known[0],
         state=known[1],
         scale=(abs(transform.scale_x), abs(transform.scale_y)),
-    )
-
-
-def _by_owner(batch: TileBatch, windows: PixelWindows) -> Iterator[PixelWindows]:
-    """Splits windows by the block that owns their centre."""
-    grid = batch.points.grid
-    owners = _owner_blocks(grid, windows.identity[:, 0], windows.identity[:, 1])
-    for owner in np.unique(owners).tolist():
-        block_row, block_col = divmod(owner, grid.tiles_across)
-        key = batch.block.key._replace(block_row=block_row, block_col=block_col)
-        mine = owners == owner
-        part = windows if mine.all() else subset(windows, mine)
-        yield dataclasses.replace(part, key=key)
-
-
-def _owner_blocks(grid: Grid, row: np.ndarray, col: np.ndarray) -> np.ndarray:
-    """``block_row * tiles_across + block_col`` of the blocks that hold pixels."""
-    shape = block_shape(grid)
-    block_row = row // (grid.tile_height * shape.rows)
-    return block_row * grid.tiles_across + col // (grid.tile_width * shape.cols)
-
-
-def subset(windows: PixelWindows, mask: np.ndarray) -> PixelWindows:
-    """Gives some of the windows, by a mask."""
-    return dataclasses.replace(
-        windows,
-        row=windows.row[mask],
-        identity=windows.identity[mask],
-        position=windows.position[mask],
-        values=windows.values[mask],
-        state=windows.state[mask],
     )

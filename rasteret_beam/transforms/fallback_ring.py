@@ -1,4 +1,4 @@
-"""Valid values for nodata: rows with windows -> finished rows."""
+"""Valid values for nodata: rows with parts of windows -> finished rows."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -30,8 +30,8 @@ class FallbackRing(beam.PTransform):
     the first ring with a valid pixel, the one at the least exact distance from the
     point; ties in PostGIS's order. Where nothing valid is in reach nodata stays.
 
-    Rows whose window lies in one batch of tiles are finished in place; the few whose
-    window crosses into another batch meet its part in a GroupByKey. Without a fallback
+    Rows whose window lies in one batch of tiles come finished; the few whose window
+    crosses into another batch meet its part in a GroupByKey. Without a fallback
     rows pass unchanged. FnApiRunner holds all rows where the two kinds come together, in
     a Flatten; ``LocalRunner`` and engines for many machines do not.
 
@@ -55,7 +55,7 @@ class FallbackRing(beam.PTransform):
         if not self.options.max_distance_pixels:
             return samples
         self._check_panes(samples)
-        split = samples | "Split" >> beam.ParDo(_SplitFn(self.options)).with_output_types(
+        split = samples | "Split" >> beam.ParDo(_SplitFn()).with_output_types(
             SampleBatch,
         ).with_outputs(_SEAMS, main="whole")
         merged = (
@@ -100,15 +100,11 @@ def _identity(part: tuple[TileBlockKey, SampleBatch]) -> tuple[TileBlockKey, Sam
 
 
 class _SplitFn(beam.DoFn):
-    def __init__(self, options: SampleOptions) -> None:
-        self._options = options
-        self._counters = Counters(*Outcomes._fields)
-
     def process(self, batch: SampleBatch) -> Iterator[Any]:
-        whole, seams = sampling.split_seams(batch, self._options)
-        yield count_outcomes(whole, self._counters)
-        for seam in seams:
-            yield TaggedOutput(_SEAMS, seam)
+        if batch.windows is None:
+            yield batch
+        else:
+            yield TaggedOutput(_SEAMS, (batch.windows.key, batch))
 
 
 class _MergeFn(beam.DoFn):

@@ -18,11 +18,11 @@ class SampleNearest(beam.PTransform):
 
     Input: what ``FetchTiles`` gives: ``TileBatch``, and ``SampleBatch`` rows that need no
     tile, which pass. Output: ``SampleBatch``; where ``options`` ask for a fallback
-    or a neighbourhood its rows are finished by ``FallbackRing``. Windows and
-    timestamps: kept. Dead letters: none. Counters: every row that was planned is counted
-    where it is finished, here or in ``FallbackRing``: ``samples_ok``,
-    ``samples_fallback``, ``samples_nodata``, ``samples_failed`` (its tile could not be
-    read; also where such rows are omitted).
+    or a neighbourhood ``FallbackRing`` finishes those rows whose pixels lie in several
+    batches of tiles. Windows and timestamps: kept. Dead letters: none. Counters: every row
+    that was planned is counted where it is finished, here or in ``FallbackRing``:
+    ``samples_ok``, ``samples_fallback``, ``samples_nodata``, ``samples_failed`` (its tile
+    could not be read; also where such rows are omitted).
 
     Attributes:
         options: What to sample; the same as for ``PlanTiles``.

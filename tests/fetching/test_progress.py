@@ -81,10 +81,10 @@ def _sampled(blocks, options):
             assert result.errors == {}
             for tiles in running.tile_batches(rows, job, result):
                 for batch in sampling.sample_nearest(tiles, options):
-                    whole, apart = sampling.split_seams(batch, options)
-                    yield whole
-                    for seam_key, part in apart:
-                        seams.setdefault(seam_key, []).append(part)
+                    if batch.windows is None:
+                        yield batch
+                    else:
+                        seams.setdefault(batch.windows.key, []).append(batch)
     for parts in seams.values():
         yield from sampling.merge(parts, options)
 
