@@ -202,7 +202,7 @@ class Store:
         ))  # fmt: skip
 
     def glob(self, pattern: str) -> list[str]:
-        """Expands a pattern; ``**`` crosses folders. A plain URI gives itself.
+        """Expands a pattern; ``**`` crosses folders. A file of that very name gives itself.
 
         Raises:
             FetchError: Nothing matches, or a web address holds wildcards.
@@ -213,9 +213,10 @@ class Store:
         if path is not None:
             matches = [p for p in glob.glob(str(path), recursive=True) if os.path.isfile(p)]  # noqa: PTH207, PTH113 -- pathlib's glob takes no absolute pattern
         else:
-            matches = matching(pattern, self.list_files(fixed_folder(pattern)))
+            names = self.list_files(fixed_folder(pattern))
+            matches = [pattern] if pattern in names else matching(pattern, names)
         if not matches:
-            msg = f"{redact(pattern)}: no file matches"
+            msg = f"{redact(pattern)}: no file matches, and none has this very name"
             raise FetchError(msg)
         return sorted(matches)
 

@@ -1,8 +1,8 @@
 """Files in folders, through Beam's filesystems: made, put in place, taken away."""
 
 import contextlib
-import glob
 import pathlib
+import re
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
@@ -65,26 +65,38 @@ def put_in_place(files: Iterable[tuple[str, str]]) -> None:
     for name, final in files:
         # A retry of this step finds some of them renamed already.
         if FileSystems.exists(name):
-            if FileSystems.exists(final):
-                FileSystems.delete([final])
+            delete([final])
             FileSystems.rename([name], [final])
 
 
-def remove(pattern: str, keep: Iterable[str] = ()) -> None:
-    """Deletes the files that match a pattern, but for those to keep."""
+def delete(names: Iterable[str]) -> None:
+    """Deletes those files that are there."""
+    for name in names:
+        if "://" not in name:
+            pathlib.Path(name).unlink(missing_ok=True)
+        elif FileSystems.exists(name):
+            # Of Beam's filesystems for buckets only that of gs:// takes a pattern here.
+            FileSystems.delete([_literal(name) if name.startswith("gs://") else name])
+
+
+def remove(folder: str, pattern: str, keep: Iterable[str] = ()) -> None:
+    """Deletes the files in a folder that match a pattern, but for those to keep."""
     kept = set(keep)
-    stale = [name for name in matches(pattern) if name not in kept]
-    if stale:
-        FileSystems.delete(stale)
+    delete(name for name in matches(folder, pattern) if name not in kept)
 
 
-def remove_folders(pattern: str) -> None:
-    """Deletes the folders that match a pattern, with the files right in them."""
-    remove(FileSystems.join(pattern, "*"))
-    if "://" not in pattern:
-        # Where folders are things of their own they are empty now, and stay else.
-        for folder in glob.glob(pattern):  # noqa: PTH207 -- an absolute pattern
-            pathlib.Path(folder).rmdir()
+def remove_folder(folder: str) -> None:
+    """Deletes a folder with the files right in it; it stays where there is more."""
+    remove(folder, "*")
+    remove_if_empty(folder)
+
+
+def remove_folders(folder: str, pattern: str) -> None:
+    """Deletes the folders in a folder that match a pattern, with the files right in them."""
+    remove(folder, f"{pattern}/*")
+    if "://" not in folder:
+        for found in pathlib.Path(folder).glob(pattern):
+            remove_if_empty(str(found))
 
 
 def remove_if_empty(folder: str) -> None:
@@ -94,7 +106,27 @@ def remove_if_empty(folder: str) -> None:
             pathlib.Path(folder).rmdir()
 
 
-def matches(pattern: str) -> list[str]:
-    """Gives the names of the files that match a pattern, sorted."""
-    (found,) = FileSystems.match([pattern])
-    return sorted(file.path for file in found.metadata_list)
+def matches(folder: str, pattern: str) -> list[str]:
+    """Gives the files in a folder that match a pattern, sorted.
+
+    Args:
+        folder: The folder, by its very name, whatever signs are in it.
+        pattern: Names in it, with ``*`` and ``?``; folders below it, divided by ``/``.
+    """
+    if "://" in folder:
+        (found,) = FileSystems.match([FileSystems.join(_literal(folder), pattern)])
+        return sorted(file.path for file in found.metadata_list)
+    # Where a folder's name has such signs, Beam would walk through all that lies beside it.
+    top = pathlib.Path(folder)
+    names = (path.relative_to(top).as_posix() for path in top.glob(pattern) if path.is_file())
+    return sorted(FileSystems.join(folder, name) for name in names)
+
+
+def _literal(name: str) -> str:
+    """Gives the pattern that only this name matches: Beam knows no other quoting."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", name)
+
+
+def size_of(name: str) -> int:
+    """Gives the bytes of a file that is there."""
+    return int(FileSystems.get_filesystem(name).metadata(name).size_in_bytes)

@@ -23,10 +23,12 @@ from rasteret_beam.output.manifest import (
 from rasteret_beam.output.shard_files import ShardTask, write_file
 from rasteret_beam.transforms._folders import (
     create_file,
+    delete,
     put_in_place,
     remove,
     remove_folders,
     remove_if_empty,
+    size_of,
     writing,
 )
 
@@ -129,8 +131,7 @@ class OutputFiles:
                 output = TableWriter(file, self.output_format)
                 write_file(task, earlier, _open, self.layout, output)
                 output.close()
-            (found,) = FileSystems.match([name])
-        return Staged(name, final, output.n_rows, found.metadata_list[0].size_in_bytes)
+            return Staged(name, final, output.n_rows, size_of(name))
 
     def publish(self, staged: Sequence[Staged], parts: Sequence[str] = ()) -> list[str]:
         """Gives files their names, and takes away what is not of this output.
@@ -155,11 +156,11 @@ class OutputFiles:
             [WrittenFile(file.final, file.rows, file.bytes) for file in staged],
         )  # fmt: skip
         with writing(self.folder):
-            remove(manifest)
+            delete([manifest])
             put_in_place(finals.items())
             for suffix in SUFFIXES:
                 every = f"{_PREFIX}{self.window}-?????-of-?????{suffix}"
-                remove(FileSystems.join(self.folder, every), keep=finals.values())
+                remove(self.folder, every, keep=finals.values())
             hidden = f"{manifest}-{uuid.uuid4().hex}"
             with create_file(hidden) as file:
                 file.write(listed.to_json().encode())
@@ -187,13 +188,13 @@ class OutputFiles:
 
     def _clean(self, parts: Sequence[str]) -> None:
         if parts:
-            FileSystems.delete([name for name in parts if FileSystems.exists(name)])
+            delete(parts)
             # Other windows may be at work in them.
             remove_if_empty(parts_folder(self.folder, self._told_job))
             remove_if_empty(self._staged)
             return
         for name in ("parts-*", "staged-*"):
-            remove_folders(FileSystems.join(self.folder, RUN_FOLDER, name))
+            remove_folders(FileSystems.join(self.folder, RUN_FOLDER), name)
 
     @property
     def _told_job(self) -> str:
@@ -203,7 +204,6 @@ class OutputFiles:
     @property
     def _staged(self) -> str:
         return FileSystems.join(self.folder, RUN_FOLDER, f"staged-{self.run}")
-
 
 
 def _manifest_name(window: str) -> str:

@@ -7,7 +7,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from rasteret_beam.output.manifest import RUN_FOLDER
-from rasteret_beam.transforms._folders import make_folder, writing
+from rasteret_beam.transforms._folders import delete, make_folder, writing
 
 
 def write_whole(path: str, data: bytes) -> None:
@@ -30,7 +30,7 @@ def write_whole(path: str, data: bytes) -> None:
             FileSystems.rename([hidden], [path])
         except OSError:
             with contextlib.suppress(OSError):
-                FileSystems.delete([hidden])
+                delete([hidden])
             raise
 
 

@@ -127,9 +127,9 @@ class _PublishFn(beam.DoFn):
             put_in_place(zip(hidden, finals, strict=True))
             if finals or FileSystems.exists(self._folder):
                 every = "?????-of-?????" if isinstance(window, GlobalWindow) else "?" * _ID_LENGTH
-                remove(FileSystems.join(self._folder, f"{prefix}-{every}{self._suffix}"), finals)
+                remove(self._folder, f"{prefix}-{every}{self._suffix}", finals)
                 if isinstance(window, GlobalWindow):
-                    remove(f"{self._hidden}-*")
+                    remove(self._folder, f"{FileSystems.split(self._hidden)[1]}-*")
         yield from finals
 
     def _name(self, window: Any, at: int, hidden: list[str]) -> str:  # noqa: ANN401 -- any window

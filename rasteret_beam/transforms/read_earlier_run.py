@@ -44,7 +44,7 @@ class ReadEarlierRun(beam.PTransform):
 
 def _read(folder: str) -> EarlierRun:
     with writing(folder):
-        return earlier_run(_parts(matches(FileSystems.join(folder, "*.part"))))
+        return earlier_run(_parts(matches(folder, "*.part")))
 
 
 def _parts(names: list[str]) -> Iterator[Part]:

@@ -137,8 +137,7 @@ class _PublishFn(beam.DoFn):
         finals = [final for final, _ in files]
         with writing(self._folder):
             put_in_place((hidden, final) for final, hidden in files)
-            for levels in (("year=*", "month=*"), ()):
-                folder = FileSystems.join(self._folder, *levels)
-                remove(FileSystems.join(folder, "part-*.parquet"), keep=finals)
-                remove(FileSystems.join(folder, f".part-{self._hidden}-*"))
+            for below in ("year=*/month=*/", ""):
+                remove(self._folder, f"{below}part-*.parquet", keep=finals)
+                remove(self._folder, f"{below}.part-{self._hidden}-*")
         yield from finals

@@ -19,7 +19,7 @@ from rasteret_beam.errors import OptionError
 from rasteret_beam.output import Layout
 from rasteret_beam.output.manifest import WrittenFile
 from rasteret_beam.transforms._bigquery_jobs import check_dataset, run_load
-from rasteret_beam.transforms._folders import remove_folders, writing
+from rasteret_beam.transforms._folders import delete, remove_folder, writing
 from rasteret_beam.transforms._output_files import is_first, listed_files, manifest_of
 from rasteret_beam.transforms.write_samples import WriteSamples
 
@@ -199,10 +199,9 @@ def _clean(loaded: tuple[str, list[str]], folder: str | None) -> Iterator[str]:
     table, names = loaded
     with writing(table):
         if folder is None:
-            FileSystems.delete([name for name in names if FileSystems.exists(name)])
+            delete(names)
         else:
             for name in (FileSystems.join(folder, "_run"), folder):
-                if FileSystems.exists(name) or "://" in name:
-                    remove_folders(name)
+                remove_folder(name)
     if table:
         yield table

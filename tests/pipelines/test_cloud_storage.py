@@ -27,8 +27,9 @@ from misbehaving import dead_port
 from s3 import KEYS, serving_s3
 from scenes import Scene, grid_points, ramp, write_scene
 
-from rasteret_beam.storage import accounts
+from rasteret_beam.storage import Store, accounts
 from rasteret_beam.storage.signing import SIGNERS
+from rasteret_beam.transforms._folders import delete, matches, remove
 
 SCENE = Scene(name="a_20240512", pixels=ramp(48, 48, bands=2), nodata="0")
 LOST = Scene(name="b_20240513", pixels=ramp(48, 48, bands=2), nodata="0")
@@ -172,6 +173,28 @@ def check(found, letters):
     assert values == VALUES
     assert letters
     assert all(f"{LOST.name}.tif" in json.dumps(letter) for letter in letters)
+
+
+def check_names_are_literal(root):
+    """Of a folder whose name could be a pattern, its own files are listed and deleted."""
+    for name in ("out[1]/a-1.x", "out[1]/a-2.x", "out[1]/b.x", "out1/a-1.x"):
+        write(f"{root}/{name}", b"1")
+    mine = [f"{root}/out[1]/a-{number}.x" for number in (1, 2)]
+    assert matches(f"{root}/out[1]", "a-?.x") == mine
+    remove(f"{root}/out[1]", "a-*", keep=mine[:1])
+    delete([f"{root}/out[1]/b.x", f"{root}/out[1]/gone.x"])
+    assert files_below(f"{root}") == sorted([mine[0], f"{root}/out1/a-1.x"])
+    assert Store(allow_http=True).glob(mine[0]) == [mine[0]]
+
+
+def test_names_on_google_storage_are_no_patterns(tmp_path, monkeypatch):
+    with google(tmp_path, monkeypatch):
+        check_names_are_literal("gs://my-bucket")
+
+
+def test_names_on_s3_are_no_patterns(monkeypatch):
+    with amazon(monkeypatch):
+        check_names_are_literal("s3://my-bucket")
 
 
 def test_a_job_on_google_storage(tmp_path, monkeypatch, scenes, build, sample):

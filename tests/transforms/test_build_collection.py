@@ -218,11 +218,12 @@ def test_an_item_given_twice_is_written_once(server, tmp_path):
     assert rows(tmp_path / "c")["one"]["eo:cloud_cover"] == 3
 
 
-def test_a_run_with_other_folders_leaves_nothing_of_the_earlier_one(server, tmp_path):
-    build(source_of(server, "a_20240501", "b_20240602"), tmp_path / "c")
+@pytest.mark.parametrize("name", ["c", "c[1]", "c*"])
+def test_a_run_with_other_folders_leaves_nothing_of_the_earlier_one(server, tmp_path, name):
+    build(source_of(server, "a_20240501", "b_20240602"), tmp_path / name)
     undated = FileSource(inputs=(server.uri("c_20240703.tif"),))
-    build(undated, tmp_path / "c")
-    assert files(tmp_path / "c") == ["part-0.parquet"]
+    build(undated, tmp_path / name)
+    assert files(tmp_path / name) == ["part-0.parquet"]
 
 
 def test_a_run_in_which_every_file_fails_leaves_the_collection_that_is_there(server, tmp_path):

@@ -66,6 +66,34 @@ def test_the_folder_can_be_read_as_one_table(tmp_path):
     assert _names(tmp_path) == ["samples-00000-of-00001.parquet"]
 
 
+ODD_NAMES = ["out[1]", "out*", "out?", "[]", "[!a]"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_folder_whose_name_could_be_a_pattern_holds_the_last_run_alone(tmp_path, name):
+    beside = tmp_path / "out1" / "samples-00000-of-00002.parquet"
+    beside.parent.mkdir()
+    beside.write_bytes(b"of another output")
+    _write(tmp_path / name, _batches(5), output_format="csv")
+    _write(tmp_path / name, _batches())
+    assert _names(tmp_path / name) == ["samples-00000-of-00001.parquet"]
+    assert [path.name for path in (tmp_path / name / "_run").iterdir()] == ["manifest.json"]
+    assert pq.read_table(tmp_path / name / "samples-00000-of-00001.parquet").num_rows == 30
+    assert beside.read_bytes() == b"of another output"
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_letters_of_an_earlier_run_go_whatever_the_folder_is_called(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    for stale in ("dead-letters-00001-of-00002.jsonl", "mine.jsonl"):
+        (folder / stale).write_text("{}")
+    with beam.Pipeline("FnApiRunner") as p:
+        letters = p | beam.Create([DeadLetter("{}", "why", "", "Stage", "CODE")])
+        _ = letters | WriteDeadLetters(folder=str(folder))
+    assert _names(folder) == ["dead-letters-00000-of-00001.jsonl", "mine.jsonl"]
+
+
 def test_the_manifest_lists_the_files_and_their_rows(tmp_path):
     _write(tmp_path, _batches(), job="of this test", output_format="csv")
     (path,) = tmp_path.glob("*.csv")
