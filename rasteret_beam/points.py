@@ -11,13 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
-from rasteret_beam.elements import DeadLetter, PointBatch
+from rasteret_beam.elements import DeadLetter, PointBatch, stages
 from rasteret_beam.errors import InvalidPointError, PointsError
 from rasteret_beam.grid import crs
 from rasteret_beam.schema import POINT_COLUMNS
 from rasteret_beam.storage import redact
 
-STAGE = "ReadPoints"
 BATCH_ROWS = 65536
 """Rows of a point batch."""
 
@@ -310,4 +309,4 @@ def dead_letter(source: str, index: int, reason: str) -> DeadLetter:
     """Names a row that holds no point."""
     error = InvalidPointError(f"{redact(source)}: point {index}: {reason}")
     element = json.dumps({"source": redact(source), "point_index": index})
-    return DeadLetter(element, str(error), "", STAGE, error.code)
+    return DeadLetter(element, str(error), "", stages.POINTS, error.code)

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from rasteret_beam import points
-from rasteret_beam.collection import making
+from rasteret_beam.elements import stages
 from rasteret_beam.errors import FetchError, ReplayError
-from rasteret_beam.fetching import running
 from rasteret_beam.storage import redact
 from rasteret_beam.storage.files import arrow_filesystem
 
@@ -226,5 +224,5 @@ def _tiles(
 
 
 _READERS: dict[str, Callable[[dict[str, Any], str], _Named]] = {
-    running.STAGE: _tile, making.STAGE: _record, points.STAGE: _point,
+    stages.TILES: _tile, stages.RECORDS: _record, stages.POINTS: _point,
 }  # fmt: skip

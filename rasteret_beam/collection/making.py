@@ -21,7 +21,7 @@ from rasteret_beam.collection.bands import asset_keys
 from rasteret_beam.collection.boxes import bbox_array
 from rasteret_beam.collection.columns import TABLES, tables_of
 from rasteret_beam.collection.distinct import alike, field_names, field_of
-from rasteret_beam.elements import Asset, DeadLetter, FileInfo, Record, RecordInfo
+from rasteret_beam.elements import Asset, DeadLetter, FileInfo, Record, RecordInfo, stages
 from rasteret_beam.errors import (
     BandMissingError,
     CrsError,
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rasteret_beam.collection.query import CollectionQuery
-
-STAGE = "ReadCollection"
 
 CRS_COLUMNS = ("proj:code", "proj:epsg", "crs", "proj:wkt2", "proj:projjson")
 """Columns that may declare a record's CRS, the first that does."""
@@ -313,4 +311,4 @@ def _microseconds(when: pa.Array) -> list[int | None]:
 
 def _dead_letter(record_id: str, bands: list[str], error: RasteretBeamError) -> DeadLetter:
     element = json.dumps({"record_id": record_id, "bands": bands})
-    return DeadLetter(element, f"record {record_id!r}: {error}", "", STAGE, error.code)
+    return DeadLetter(element, f"record {record_id!r}: {error}", "", stages.RECORDS, error.code)

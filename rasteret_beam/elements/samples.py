@@ -133,7 +133,8 @@ class DeadLetter(NamedTuple):
         element: JSON text that names the input: file, record, band, tile, points.
         msg: What went wrong, with the offending value.
         stack: Traceback text, or "".
-        stage: The transform that gave up on it.
+        stage: What kind of input it was, by the transform that mostly reads it: one of
+            ``elements.stages``.
         code: The status code of the condition, as in sample rows.
     """
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rasteret_beam.elements import DeadLetter, DecodedTile, PointPixels, TileBatch
+from rasteret_beam.elements import DeadLetter, DecodedTile, PointPixels, TileBatch, stages
 from rasteret_beam.errors import DecodeError, FetchError, RasteretBeamError
 from rasteret_beam.fetching.jobs import job_requests
 from rasteret_beam.fetching.tile_cache import StoredBytes
 from rasteret_beam.once import made_once
 from rasteret_beam.storage import Tally, redact
 from rasteret_beam.storage.ranges import coalesce
+from rasteret_beam.tiff.ifd import BYTE_ORDERS
 from rasteret_beam.tiff.tile import decode_rows, sparse_tile
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
     from rasteret_beam.fetching.tile_cache import TileCache
     from rasteret_beam.storage import Store
 
-STAGE = "FetchTiles"
 _MAGIC_BYTES = 4
-_BYTE_ORDERS = {b"II": "<", b"MM": ">"}
 
 
 class JobCounts(NamedTuple):
@@ -197,7 +196,7 @@ def dead_letters(job: TileJob, result: JobResult) -> Iterator[DeadLetter]:
             json.dumps(element),
             f"{redact(source.href)}: tile {number} of record {source.record.record_id!r}: {error}",
             "",
-            STAGE,
+            stages.TILES,
             error.code,
         )
 
@@ -241,7 +240,7 @@ def _with_byte_order(source: Source, store: Store) -> TileLayout:
 @functools.lru_cache(maxsize=65536)
 def _byte_order(store: Store, href: str) -> str:
     magic = store.read(href, 0, _MAGIC_BYTES)
-    order = _BYTE_ORDERS.get(magic[:2])
+    order = BYTE_ORDERS.get(magic[:2])
     if order is None:
         msg = f"{redact(href)}: begins with {magic!r}, which is no TIFF"
         raise DecodeError(msg)

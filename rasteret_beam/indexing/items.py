@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from rasteret_beam.elements import DeadLetter
+from rasteret_beam.elements import DeadLetter, stages
 from rasteret_beam.errors import OptionError, RasteretBeamError
 from rasteret_beam.storage import redact
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from rasteret_beam.storage import Store
-
-STAGE = "BuildCollection"
 
 EVERY_SAMPLE = "*"
 """Name of an asset whose samples all become bands, ``B1`` .. ``Bn``."""
@@ -114,7 +112,7 @@ def dead_letter(element: Mapping[str, Any], error: RasteretBeamError) -> DeadLet
     """
     told = {k: redact(v) if isinstance(v, str) else v for k, v in element.items()}
     where = ", ".join(f"{name} {value!r}" for name, value in told.items())
-    return DeadLetter(json.dumps(told), f"{where}: {error}", "", STAGE, error.code)
+    return DeadLetter(json.dumps(told), f"{where}: {error}", "", stages.ITEMS, error.code)
 
 
 def rewrite_href(href: str, patterns: Mapping[str, str]) -> str:

@@ -18,7 +18,9 @@ from rasteret_beam.tiff.tags import Tag
 if TYPE_CHECKING:
     import io
 
-_ORDERS = {b"II": "<", b"MM": ">"}
+BYTE_ORDERS = {b"II": "<", b"MM": ">"}
+"""By a file's first two bytes, the order of all its numbers, as ``struct`` has it."""
+
 _CLASSIC, _BIG = 42, 43
 _MAX_ENTRIES = 4096
 MAX_TILES = 1 << 24
@@ -104,7 +106,7 @@ def read_directory(file: io.IOBase | BinaryIO) -> Directory:
     size = file.seek(0, 2)
     file.seek(0)
     start = file.read(min(16, size))
-    order = _ORDERS.get(start[:2])
+    order = BYTE_ORDERS.get(start[:2])
     version = struct.unpack_from(f"{order}H", start, 2)[0] if order and len(start) > 3 else None  # noqa: PLR2004
     if order is None or version not in _DIALECTS:
         msg = f"Not a TIFF: it begins with {start[:4]!r}"

@@ -14,14 +14,13 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch
+from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch, stages
 from rasteret_beam.errors import InvalidPointError, OptionError
 from rasteret_beam.messages import INDEX_FIELD, MessageReader, json_messages
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters
 from rasteret_beam.transforms._outputs import NamedOutputs
 from rasteret_beam.transforms.rows import BatchPoints
 
-_STAGE = "DecodeMessages"
 _KEPT_BYTES = 64 * 1024
 
 
@@ -133,7 +132,8 @@ def _dead_letter(message: Any, data: bytes, error: InvalidPointError) -> DeadLet
     if isinstance(message, PubsubMessage):
         element["message_id"] = message.message_id
         element["attributes"] = message.attributes or {}
-    return DeadLetter(json.dumps(element), f"The message is {error}", "", _STAGE, error.code)
+    msg = f"The message is {error}"
+    return DeadLetter(json.dumps(element), msg, "", stages.MESSAGES, error.code)
 
 
 class _EncodeFn(beam.DoFn):

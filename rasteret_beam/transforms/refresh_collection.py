@@ -22,7 +22,7 @@ from rasteret_beam.collection.refreshing import (
     query_digest,
     read_snapshot,
 )
-from rasteret_beam.elements import DeadLetter, PointBatch
+from rasteret_beam.elements import DeadLetter, PointBatch, stages
 from rasteret_beam.errors import OptionError, RasteretBeamError
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.planning import PlanCounts, Planner, Tally
@@ -31,8 +31,6 @@ from rasteret_beam.transforms import _coders  # noqa: F401 -- registers coders
 from rasteret_beam.transforms._metrics import Counters
 from rasteret_beam.transforms.plan_tiles import Planned, finish
 from rasteret_beam.transforms.read_collection import count_letters
-
-_STAGE = "WatchCollection"
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -172,4 +170,4 @@ def _dead_letter(query: CollectionQuery, error: Exception) -> DeadLetter:
     code = error.code if isinstance(error, RasteretBeamError) else "INVALID_COLLECTION"
     element = json.dumps({"collection": redact(query.uri)})
     msg = f"The collection cannot be read now, what was read before stays: {redact(str(error))}"
-    return DeadLetter(element, msg, "", _STAGE, code)
+    return DeadLetter(element, msg, "", stages.REFRESH, code)
