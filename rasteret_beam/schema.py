@@ -87,7 +87,6 @@ class Status(enum.Enum):
 
 STATUSES = tuple(status.value for status in Status)
 STATUS_CODES = {name: code for code, name in enumerate(STATUSES)}
-WITHOUT_STATUS = STATUS_CODES[Status.OK.value]
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _STATUS_NAMES = pa.array(STATUSES, pa.string())

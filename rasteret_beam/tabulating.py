@@ -45,7 +45,7 @@ def tabulate(
             kept = _fitting(rows, kept, schema)
         for at in sorted(set(sound) - set(kept)):
             fault = _fault(rows, [*kept[:1], at], schema)
-            unfit[at] = f"its values do not fit the other rows': {fault}"
+            unfit[at] = f"its values do not fit the other rows: {fault}"
     names = list(dict.fromkeys(name for at in kept or range(len(rows)) for name in rows[at]))
     fields = names if schema is None else schema.names
     nothing, there = dict.fromkeys(fields), set(kept)

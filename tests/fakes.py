@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rasteret_beam.storage import accounts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -161,3 +163,9 @@ def range_server() -> Iterator[RangeServer]:
     """Gives an empty server; put bytes into its ``files``."""
     with serving({}) as server:
         yield server
+
+
+def forget_accounts():
+    """Drops every client of a bucket, and what was found of credentials."""
+    for made in (accounts._opened, accounts._google, accounts._boto):
+        made.cache_clear()

@@ -35,24 +35,6 @@ def world_to_pixel(
     return row_float, col_float
 
 
-def pixel_to_world(
-    transform: Geotransform, row_float: np.ndarray, col_float: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Gives the world coordinates of positions on the pixel grid.
-
-    Args:
-        transform: The grid's geotransform.
-        row_float: float64, in pixels; add 0.5 to an index for the pixel's centre.
-        col_float: float64, same shape, in pixels.
-
-    Returns:
-        (x, y), float64, same shape, CRS units.
-    """
-    x = transform.origin_x + np.asarray(col_float, np.float64) * transform.scale_x
-    y = transform.origin_y + np.asarray(row_float, np.float64) * transform.scale_y
-    return x, y
-
-
 def inside(row_float: np.ndarray, col_float: np.ndarray, height: int, width: int) -> np.ndarray:
     """Tells which positions lie on a pixel of the image.
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from rasteret_beam.errors import RasteretBeamError
 from rasteret_beam.indexing.headers import IndexedFile, index_file
 from rasteret_beam.indexing.layout import Sketch
@@ -17,27 +15,12 @@ from rasteret_beam.storage import Store
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import pyarrow as pa
+
     from rasteret_beam.elements import DeadLetter
-    from rasteret_beam.indexing.items import Item, ItemSource
+    from rasteret_beam.indexing.items import Item
 
 _CONCURRENT_HEADERS = 128
-
-
-def index_source(
-    source: ItemSource, *, store: Store | None = None, name: str = "",
-) -> tuple[pa.Table, list[DeadLetter]]:
-    """Gives ``index_items`` of a source; dead letters of what in it is no item come first."""
-    store = store or Store()
-    declared = Sketch()
-    items: list[Item] = []
-    refused: list[DeadLetter] = []
-    for part in source.parts(store):
-        for batch in source.read(store, part):
-            declared.declare(batch.columns or pa.schema([]))
-            items.extend(batch.items)
-            refused.extend(batch.dead_letters)
-    table, letters = index_items(items, store=store, name=name, columns=declared.columns)
-    return table, refused + letters
 
 
 def index_items(

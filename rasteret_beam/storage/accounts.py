@@ -89,12 +89,6 @@ def open_client(client: Client) -> obstore.store.ObjectStore:
         return _opened(client)
 
 
-def forget() -> None:
-    """Drops every client and what was found of credentials, for tests."""
-    for made in (_opened, _google, _boto):
-        made.cache_clear()
-
-
 @made_once(maxsize=1024)
 def _opened(client: Client) -> obstore.store.ObjectStore:
     options: ClientConfig = {

@@ -1,6 +1,7 @@
 """What an earlier run found: rows of a collection, and files that need no second look."""
 
 import datetime as dt
+import math
 import os
 import pathlib
 
@@ -16,7 +17,7 @@ from rasteret_beam.indexing.earlier import known_files, list_earlier, look_at, r
 from rasteret_beam.indexing.headers import Head, IndexedFile, index_file, parse_head
 from rasteret_beam.indexing.in_process import index_items
 from rasteret_beam.indexing.items import EVERY_SAMPLE, AssetRef, Item
-from rasteret_beam.indexing.layout import Sketch
+from rasteret_beam.indexing.layout import Sketch, cell_of
 from rasteret_beam.indexing.parts import collection_schema, to_table
 from rasteret_beam.indexing.rows import make_row
 from rasteret_beam.storage import Store
@@ -269,9 +270,13 @@ def test_assets_may_be_addresses_alone(tmp_path):
     assert row.row()["assets"] == {"B1": {"href": "s3://b/a.tif", "band_index": None}}
 
 
-def test_a_row_without_a_bbox_is_no_crash(tmp_path):
+def test_a_row_without_a_bbox_stays_without_and_lies_with_those_that_have_no_place(tmp_path):
     bbox = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
-    rows_of(written_by_rasteret(tmp_path, bbox=pa.nulls(1, bbox)))
+    (row,) = rows_of(written_by_rasteret(tmp_path, bbox=pa.nulls(1, bbox)))
+    assert row.row()["bbox"] is None
+    assert row.row()["B1_metadata"]["image_width"] == 24
+    assert _layout(row).shard_of(row) == ("year=2024/month=1", 0)
+    assert cell_of(row.bbox) == cell_of((math.inf, 0.0, math.inf, 0.0)) == 0
 
 
 def test_a_datetime_in_utc_loses_its_tzinfo(tmp_path):

@@ -13,10 +13,11 @@ from fakes import range_server  # noqa: F401 -- a fixture
 from make_tiff import make_tiff
 from misbehaving import dead_port
 from numpy import zeros
+from scenes import items_of
 
 from rasteret_beam.errors import FetchError
 from rasteret_beam.indexing.files import FileSource
-from rasteret_beam.indexing.in_process import index_items, index_source
+from rasteret_beam.indexing.in_process import index_items
 from rasteret_beam.indexing.items import AssetRef, Item
 from rasteret_beam.indexing.stac import StacReading
 from rasteret_beam.indexing.stac_api import StacSearch
@@ -59,8 +60,9 @@ def catalogue(*links):
 
 def indexed(source, store=STORE):
     """(ids of records, messages of dead letters)."""
-    table, letters = index_source(source, store=store)
-    return table["id"].to_pylist(), [letter.msg for letter in letters]
+    found, refused = items_of(source, store)
+    table, letters = index_items(found, store=store)
+    return table["id"].to_pylist(), [letter.msg for letter in refused + letters]
 
 
 def test_an_item_from_elsewhere_indexes_no_local_file(server, local):

@@ -20,6 +20,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from blobs import SECRET, blob, serving_azure
 from dataflow import compiled
+from fakes import forget_accounts
 from gcs import serving_bucket
 from google import auth as google_auth
 from google.auth.exceptions import DefaultCredentialsError
@@ -27,7 +28,7 @@ from misbehaving import dead_port
 from s3 import KEYS, serving_s3
 from scenes import Scene, grid_points, ramp, write_scene
 
-from rasteret_beam.storage import Store, accounts
+from rasteret_beam.storage import Store
 from rasteret_beam.storage.signing import SIGNERS
 from rasteret_beam.transforms._folders import delete, matches, remove
 
@@ -49,9 +50,9 @@ _GOOGLE = ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS")
 
 @pytest.fixture(autouse=True)
 def _clients():
-    accounts.forget()
+    forget_accounts()
     yield
-    accounts.forget()
+    forget_accounts()
 
 
 @pytest.fixture

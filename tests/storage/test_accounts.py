@@ -4,7 +4,7 @@ import concurrent.futures
 import time
 
 import pytest
-from fakes import FileHandler, serving
+from fakes import FileHandler, forget_accounts, serving
 from gcs import serving_bucket
 
 from rasteret_beam.elements import FileInfo
@@ -30,18 +30,18 @@ def s3(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    accounts.forget()
+    forget_accounts()
     with serving({"bucket/f.bin": bytes(range(100))}) as server:
         server.RequestHandlerClass, server.headers = _HeaderHandler, []
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         yield server
-    accounts.forget()
+    forget_accounts()
 
 
 @pytest.fixture
 def google(monkeypatch, tmp_path):
     """A bucket with one object, and an account that may read it."""
-    accounts.forget()
+    forget_accounts()
     with serving_bucket(tmp_path) as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -49,7 +49,7 @@ def google(monkeypatch, tmp_path):
         facts = {"name": "f.bin", "size": "100", "md5Hash": "abc==", "generation": "1"}
         storage.create_file("my-bucket", "f.bin", bytes(range(100)), facts)
         yield environment
-    accounts.forget()
+    forget_accounts()
 
 
 def read_s3(**account):

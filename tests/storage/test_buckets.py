@@ -1,7 +1,7 @@
 """s3:// against a server of our own, as ``AWS_ENDPOINT_URL`` names one."""
 
 import pytest
-from fakes import serving
+from fakes import forget_accounts, serving
 
 from rasteret_beam.elements import FileInfo
 from rasteret_beam.errors import FetchError, StaleIndexError
@@ -20,9 +20,9 @@ def bucket(monkeypatch):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         monkeypatch.setenv("AWS_REGION", "us-east-1")
-        accounts.forget()
+        forget_accounts()
         yield server
-    accounts.forget()
+    forget_accounts()
 
 
 def test_ranges_of_an_object_are_read(bucket):
