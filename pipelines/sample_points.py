@@ -122,7 +122,7 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
     else:
         _ = sampled.samples | "WriteSamples" >> WriteSamples(
             folder=options.output, output_format=options.output_format, layout=options.layout,
-            bands=job.options.bands, job=name, earlier=earlier,
+            bands=job.options.bands, job=name, kept=sampled.kept,
         )  # fmt: skip
     if options.dead_letters:
         letters = (read.dead_letters, sampled.dead_letters, sampled.unusable_records)

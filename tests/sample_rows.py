@@ -97,15 +97,20 @@ class Parts:
     def earlier(self):
         return earlier_run(read_part(self.open(name), name) for name in self.files)
 
+    def kept(self):
+        """What counts of them where all is planned as it was."""
+        earlier = self.earlier()
+        return earlier.keep(rows for of in earlier.whole.values() for rows in of.values())
 
-def files_of(parts, known, *, layout=None, output_format="parquet", earlier=None, file_rows=None):
+
+def files_of(parts, known, *, layout=None, output_format="parquet", kept=None, file_rows=None):
     """The bytes of each file of an output."""
     layout = layout or Layout()
     found = []
-    for task in plan_files(known, earlier, file_rows or layout.file_rows):
+    for task in plan_files(known, kept, file_rows or layout.file_rows):
         file = io.BytesIO()
         output = TableWriter(file, output_format)
-        write_file(task, earlier, parts.open, layout, output)
+        write_file(task, kept, parts.open, layout, output)
         output.close()
         found.append(file.getvalue())
     return found

@@ -1,4 +1,4 @@
-"""What a run that did not end has left: parts, and the blocks that they hold whole."""
+"""What runs that did not end have left: parts, the blocks they hold whole, and what counts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,46 @@ class EarlierRun:
 
     Attributes:
         parts: The parts.
-        done: For each run, the blocks all of whose rows are in its parts, each once, and
-            all of whose tiles could be read. Rows of other blocks do not count.
+        whole: For each run, the blocks all of whose rows are in its parts, and all of
+            whose tiles could be read; and what their rows are.
+    """
+
+    parts: tuple[Part, ...]
+    whole: dict[str, dict[TileBlockKey, BlockRows]]
+
+    def knows(self, key: TileBlockKey) -> bool:
+        """Tells whether a block of this key is there, with whatever rows."""
+        return any(key in blocks for blocks in self.whole.values())
+
+    def has(self, rows: BlockRows) -> bool:
+        """Tells whether a block is there with just these rows."""
+        return any(blocks.get(rows.key) == rows for blocks in self.whole.values())
+
+    def keep(self, planned: Iterable[BlockRows]) -> KeptRows:
+        """Gives what of it counts.
+
+        A key alone does not tell what rows a block has: another join, or a record that
+        came or went, puts other records under it.
+
+        Args:
+            planned: What the rows of blocks are by the plan of now; each block once.
+        """
+        left = {rows.key: rows for rows in planned}
+        done: dict[str, frozenset[TileBlockKey]] = {}
+        for run, blocks in sorted(self.whole.items()):
+            done[run] = frozenset(key for key, rows in blocks.items() if left.get(key) == rows)
+            for key in done[run]:
+                del left[key]
+        return KeptRows(self.parts, done)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class KeptRows:
+    """What counts of earlier runs: rows of blocks that are planned now as they were then.
+
+    Attributes:
+        parts: The parts.
+        done: For each run, the blocks whose rows in its parts count; each block once.
     """
 
     parts: tuple[Part, ...]
@@ -35,7 +73,7 @@ class EarlierRun:
 def earlier_run(parts: Iterable[Part]) -> EarlierRun:
     """Finds out what parts hold.
 
-    A block whose rows were written twice (a bundle that was retried) is not done: its
+    A block whose rows were written twice (a bundle that was retried) is not whole: its
     rows do not add up.
     """
     parts = tuple(parts)
@@ -45,10 +83,8 @@ def earlier_run(parts: Iterable[Part]) -> EarlierRun:
             n_rows, total = found.get((part.run, tally.rows), (0, 0))
             sums = n_rows + tally.n_good, row_sums.add(total, tally.good_sum)
             found[part.run, tally.rows] = sums
-    done: dict[str, set[TileBlockKey]] = {part.run: set() for part in parts}
-    taken: set[TileBlockKey] = set()
-    for (run, rows), sums in sorted(found.items()):
-        if sums == (rows.n_rows, rows.row_sum) and rows.key not in taken:
-            done[run].add(rows.key)
-            taken.add(rows.key)
-    return EarlierRun(parts, {run: frozenset(keys) for run, keys in done.items()})
+    whole: dict[str, dict[TileBlockKey, BlockRows]] = {part.run: {} for part in parts}
+    for (run, rows), sums in found.items():
+        if sums == (rows.n_rows, rows.row_sum):
+            whole[run][rows.key] = rows
+    return EarlierRun(parts, whole)

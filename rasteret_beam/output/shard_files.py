@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rasteret_beam.elements import TileBlockKey
-    from rasteret_beam.output.earlier import EarlierRun
+    from rasteret_beam.output.earlier import KeptRows
     from rasteret_beam.output.formats import TableWriter
     from rasteret_beam.output.layouts import Layout
     from rasteret_beam.output.parts import Part, Points
@@ -61,18 +61,18 @@ class ShardTask:
 
 
 def plan_files(
-    parts: Sequence[Part], earlier: EarlierRun | None, file_rows: int,
+    parts: Sequence[Part], kept: KeptRows | None, file_rows: int,
 ) -> Iterator[ShardTask]:
     """Cuts the output into files.
 
     Args:
         parts: The parts of this run; at least one of both runs.
-        earlier: What counts of an earlier run.
+        kept: What counts of earlier runs.
         file_rows: How many rows a file has at most, about.
     """
     found: list[tuple[Part, frozenset[TileBlockKey] | None]] = [(part, None) for part in parts]
-    if earlier is not None:
-        found += [(part, earlier.done[part.run]) for part in earlier.parts]
+    if kept is not None:
+        found += [(part, kept.done[part.run]) for part in kept.parts]
     schemas = {schema for part, _ in found for schema in part.schemas}
     unified = pa.unify_schemas(
         [pa.ipc.read_schema(pa.py_buffer(schema)) for schema in sorted(schemas)],
@@ -95,7 +95,7 @@ def plan_files(
 
 def write_file(
     task: ShardTask,
-    earlier: EarlierRun | None,
+    kept: KeptRows | None,
     open_part: Callable[[str], BinaryIO],
     layout: Layout,
     output: TableWriter,
@@ -104,14 +104,14 @@ def write_file(
 
     Args:
         task: The file.
-        earlier: What counts of earlier runs.
+        kept: What counts of earlier runs.
         open_part: Opens a part for reading.
         layout: What a row is.
         output: Takes the rows, in their order.
     """
     runs: list[Points] = []
     for source in task.sources:
-        done = earlier.done[source.earlier] if earlier and source.earlier else None
+        done = kept.done[source.earlier] if kept and source.earlier else None
         with open_part(source.part) as file:
             for run in read_blobs(file, source.blobs):
                 mine = task.shard.pick(run.points, _allowed(run.units, done))

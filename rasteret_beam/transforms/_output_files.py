@@ -10,7 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from rasteret_beam.errors import OutputError
 from rasteret_beam.output import Layout
-from rasteret_beam.output.earlier import EarlierRun
+from rasteret_beam.output.earlier import KeptRows
 from rasteret_beam.output.formats import SUFFIXES, TableWriter, suffix_of
 from rasteret_beam.output.manifest import (
     MANIFEST,
@@ -106,7 +106,7 @@ class OutputFiles:
         """Gives the files of a window."""
         return dataclasses.replace(self, window=window)
 
-    def write(self, task: ShardTask, earlier: EarlierRun | None) -> Staged:
+    def write(self, task: ShardTask, kept: KeptRows | None) -> Staged:
         """Writes one file whole, under a name that is not final.
 
         Raises:
@@ -116,7 +116,7 @@ class OutputFiles:
         final = f"{_PREFIX}{self.window}-{shard.number:05d}-of-{shard.n_shards:05d}{suffix}"
         name = FileSystems.join(self._staged, f"{final}-{uuid.uuid4().hex}")
         try:
-            return self._write(task, earlier, name, final)
+            return self._write(task, kept, name, final)
         except OutputError:
             done = self._published(final)
             if done is None or all(FileSystems.exists(source.part) for source in task.sources):
@@ -124,12 +124,12 @@ class OutputFiles:
             return done
 
     def _write(
-        self, task: ShardTask, earlier: EarlierRun | None, name: str, final: str,
+        self, task: ShardTask, kept: KeptRows | None, name: str, final: str,
     ) -> Staged:
         with _WRITERS, writing(self.folder):
             with create_file(name) as file:
                 output = TableWriter(file, self.output_format)
-                write_file(task, earlier, _open, self.layout, output)
+                write_file(task, kept, _open, self.layout, output)
                 output.close()
             return Staged(name, final, output.n_rows, size_of(name))
 

@@ -25,7 +25,7 @@ from rasteret_beam.fetching.jobs import TileJob
 from rasteret_beam.fetching.running import JobResult
 from rasteret_beam.forecast.budget import Budget
 from rasteret_beam.forecast.summary import PlanSummary
-from rasteret_beam.output.earlier import EarlierRun
+from rasteret_beam.output.earlier import EarlierRun, KeptRows
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._blocks import Block, blocks_to_do
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters
@@ -46,10 +46,13 @@ class FetchResult(NamedTuple):
             Consume them in the same fused stage: they can cross a coder, but pixels
             should not be shuffled.
         dead_letters: Tiles that could not be read or decoded.
+        kept: What was left out since an earlier run did it, for ``WriteSamples`` to add;
+            None where all is done.
     """
 
     tiles: beam.PCollection[TileBatch | SampleBatch]
     dead_letters: beam.PCollection[DeadLetter]
+    kept: beam.PCollection[KeptRows] | None = None
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -74,14 +77,15 @@ class FetchTiles(NamedOutputs):
         budget: What may be read at most. Where there is a limit nothing is read before
             all is planned, and nothing at all where the plan exceeds it. It holds for
             each window by itself.
-        earlier: What ``ReadEarlierRun`` found: blocks whose rows are in the output already
-            are left out, for ``WriteSamples`` to take up.
+        earlier: What ``ReadEarlierRun`` found: blocks whose rows, as they are planned now,
+            are in the output already are left out. All is planned before anything is read.
         cache_bytes: Memory in each process for stored tiles, so that they are not read
             again in later windows and panes. Of files whose size or ETag the index
             tells; others may have changed. 0 for none: in one window no tile comes twice.
 
     Raises:
-        OptionError: A budget for points without an end, or whose windows fire early.
+        OptionError: A budget for points without an end, or whose windows fire early; an
+            earlier run for points in windows.
         BudgetError: While running: the plan is over the budget.
     """
 
@@ -92,12 +96,12 @@ class FetchTiles(NamedOutputs):
 
     def expand(self, tiles: beam.PCollection[Planned]) -> FetchResult:
         """Groups by block, then reads."""
-        blocks = blocks_to_do(tiles, self.earlier)
+        blocks, kept = blocks_to_do(tiles, self.earlier)
         fetch = beam.ParDo(_FetchFn(self.store, self.cache_bytes), **self._allowance(tiles, blocks))
         outputs = blocks | "Fetch" >> fetch.with_output_types(Batch).with_outputs(
             DEAD_LETTERS, main="tiles",
         )
-        return FetchResult(outputs.tiles, outputs[DEAD_LETTERS])
+        return FetchResult(outputs.tiles, outputs[DEAD_LETTERS], kept)
 
     def _allowance(
         self,

@@ -18,8 +18,9 @@ from rasteret_beam.transforms._output_files import parts_folder
 class ReadEarlierRun(beam.PTransform):
     """Finds what a killed run of the same job left in its output.
 
-    Give its output to ``SamplePoints`` (or ``FetchTiles``) and ``WriteSamples``: blocks of
-    tiles all of whose rows are there are not read again, and the rows reach the files.
+    Give its output to ``SamplePoints`` (or ``FetchTiles``), and what these give as ``kept``
+    to ``WriteSamples``: blocks of tiles all of whose rows are there are not read again, and
+    the rows reach the files. A block counts where its rows are those that are planned now.
 
     Input: the pipeline. Output: one ``EarlierRun``, also where there is nothing. Windows:
     the global one; for points of the global window. Dead letters: none (a part that was

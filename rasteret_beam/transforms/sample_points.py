@@ -14,7 +14,7 @@ from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch
 from rasteret_beam.errors import OptionError, RasteretBeamError
 from rasteret_beam.forecast.budget import Budget
 from rasteret_beam.options import SampleOptions
-from rasteret_beam.output.earlier import EarlierRun
+from rasteret_beam.output.earlier import EarlierRun, KeptRows
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._outputs import NamedOutputs
 from rasteret_beam.transforms.fallback_ring import FallbackRing
@@ -45,11 +45,14 @@ class SamplePointsResult(NamedTuple):
         dead_letters: Tiles that could not be read, in the windows of the points.
         unusable_records: Records, or bands of them, that could not be used, in the
             global window.
+        kept: What an earlier run did, as it was left out, for ``WriteSamples`` to add; None
+            where all is done.
     """
 
     samples: beam.PCollection[SampleBatch]
     dead_letters: beam.PCollection[DeadLetter]
     unusable_records: beam.PCollection[DeadLetter]
+    kept: beam.PCollection[KeptRows] | None = None
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -74,8 +77,8 @@ class SamplePoints(NamedOutputs):
         replay: Dead letters of an earlier run with the same points and options, as
             ``ReadDeadLetters`` reads them: only what they name runs again.
         budget: What may be read at most, as ``FetchTiles`` has it.
-        earlier: What a killed run left in the output, as ``ReadEarlierRun`` finds it: it is
-            not read again, and its rows are for ``WriteSamples`` to add.
+        earlier: What a killed run left in the output, as ``ReadEarlierRun`` finds it: what
+            is planned now as it was then is not read again.
         cache_bytes: Memory for tiles that later windows need again, as ``FetchTiles``
             has it.
         refresh_seconds: How often to look whether the collection has changed, for points
@@ -120,7 +123,7 @@ class SamplePoints(NamedOutputs):
         )
         nearest = fetched.tiles | "SampleNearest" >> SampleNearest(options=self.options)
         sampled = nearest | "FallbackRing" >> FallbackRing(options=self.options)
-        return SamplePointsResult(sampled, fetched.dead_letters, unusable)
+        return SamplePointsResult(sampled, fetched.dead_letters, unusable, fetched.kept)
 
     def plan(
         self, points: beam.PCollection[PointBatch],

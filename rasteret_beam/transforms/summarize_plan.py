@@ -42,7 +42,7 @@ class SummarizePlan(beam.PTransform):
 
     def expand(self, planned: beam.PCollection[Planned]) -> beam.PCollection[PlanSummary]:
         """Groups by block, as the fetch does, and sums up."""
-        return blocks_to_do(planned, self.earlier) | "Sum" >> SumPlan()
+        return blocks_to_do(planned, self.earlier).blocks | "Sum" >> SumPlan()
 
 
 class SumPlan(beam.PTransform):

@@ -15,11 +15,12 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from rasteret_beam.elements import DeadLetter, SampleBatch
 from rasteret_beam.output import Layout
-from rasteret_beam.output.earlier import EarlierRun
+from rasteret_beam.output.earlier import KeptRows
 from rasteret_beam.output.formats import PLACED_FORMATS, check_format
 from rasteret_beam.output.part_writer import PartWriter
 from rasteret_beam.output.parts import Part
 from rasteret_beam.output.shard_files import ShardTask, plan_files
+from rasteret_beam.transforms._blocks import check_global
 from rasteret_beam.transforms._folders import create_file, writing
 from rasteret_beam.transforms._metrics import Counters
 from rasteret_beam.transforms._output_files import OutputFiles, Staged, parts_folder
@@ -54,10 +55,11 @@ class WriteSamples(beam.PTransform):
             a column per band; ``array``: per (point, record), all bands in one list.
         bands: The bands in the order wanted, for ``wide`` and ``array``.
         job: Digest of what is done; parts of a run of the same job can be gone on from.
-        earlier: What ``ReadEarlierRun`` found, where ``FetchTiles`` left it out.
+        kept: What of an earlier run counts, as ``SamplePoints`` (or ``FetchTiles``) gives it.
 
     Raises:
-        OptionError: The format or layout is not known, or there are no bands.
+        OptionError: The format or layout is not known, or there are no bands; or rows in
+            windows are to have some of an earlier run.
     """
 
     folder: str
@@ -65,7 +67,7 @@ class WriteSamples(beam.PTransform):
     layout: str = "long"
     bands: tuple[str, ...] = ()
     job: str = ""
-    earlier: beam.PCollection[EarlierRun] | None = None
+    kept: beam.PCollection[KeptRows] | None = None
 
     def __post_init__(self) -> None:
         """Checks format and layout."""
@@ -74,6 +76,8 @@ class WriteSamples(beam.PTransform):
 
     def expand(self, samples: beam.PCollection[SampleBatch]) -> beam.PCollection[str]:
         """Writes parts, gathers what is known of them, writes files, gives them their names."""
+        if self.kept is not None:
+            check_global(samples)
         run = uuid.uuid4().hex
         files = OutputFiles(
             self.folder, self.output_format, Layout(self.layout, tuple(self.bands)), self.job, run,
@@ -87,17 +91,17 @@ class WriteSamples(beam.PTransform):
                 | "Gather" >> beam.GroupByKey()
                 | "Publish" >> beam.ParDo(_WindowFn(files)).with_output_types(str)
             )
-        earlier = [] if self.earlier is None else [AsSingleton(self.earlier)]
+        kept = [] if self.kept is None else [AsSingleton(self.kept)]
         # A run that has nothing to write still replaces what an earlier run left.
         nothing = samples.pipeline | "Nothing" >> beam.Create([("", None)])
         return (
             (parts, nothing)
             | "WithNothing" >> beam.Flatten()
             | "Gather" >> beam.GroupByKey()
-            | "CutFiles" >> beam.ParDo(_CutFn(files.layout.file_rows), *earlier)
+            | "CutFiles" >> beam.ParDo(_CutFn(files.layout.file_rows), *kept)
             .with_output_types(Any)
             | "Spread" >> beam.Reshuffle()
-            | "WriteFiles" >> beam.ParDo(_WriteFileFn(files), *earlier)
+            | "WriteFiles" >> beam.ParDo(_WriteFileFn(files), *kept)
             .with_output_types(tuple[str, Any])
             | "GatherFiles" >> beam.GroupByKey()
             | "Publish" >> beam.ParDo(_PublishFn(files)).with_output_types(str)
@@ -185,12 +189,12 @@ class _CutFn(beam.DoFn):
         self._file_rows = file_rows
 
     def process(
-        self, gathered: tuple[str, Iterable[Part | None]], earlier: EarlierRun | None = None,
+        self, gathered: tuple[str, Iterable[Part | None]], kept: KeptRows | None = None,
     ) -> Iterator[ShardTask | None]:
         # In any order they come; a retry must cut the same files.
         parts = sorted((part for part in gathered[1] if part), key=lambda part: part.name)
-        if parts or (earlier and earlier.parts):
-            yield from plan_files(parts, earlier, self._file_rows)
+        if parts or (kept and kept.parts):
+            yield from plan_files(parts, kept, self._file_rows)
         # The sign to publish, also where there are no files.
         yield None
 
@@ -201,11 +205,11 @@ class _WriteFileFn(beam.DoFn):
         self._counters = Counters("rows_written")
 
     def process(
-        self, task: ShardTask | None, earlier: EarlierRun | None = None,
+        self, task: ShardTask | None, kept: KeptRows | None = None,
     ) -> Iterator[tuple[str, Staged | None]]:
         staged = None
         if task is not None:
-            staged = self._files.write(task, earlier)
+            staged = self._files.write(task, kept)
             self._counters.add("rows_written", staged.rows)
         yield "", staged
 

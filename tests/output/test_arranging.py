@@ -139,17 +139,17 @@ def test_a_block_is_done_when_all_its_rows_are_there():
     first, second = _blocks()
     parts = Parts()
     parts.write(first[0], second[0])
-    assert not any(parts.earlier().done.values())
+    assert not any(parts.kept().done.values())
     parts.write(first[1])
-    assert parts.earlier().is_done(first[0].block.key)
-    assert not parts.earlier().is_done(second[0].block.key)
+    assert parts.kept().is_done(first[0].block.key)
+    assert not parts.kept().is_done(second[0].block.key)
 
 
 def test_rows_that_are_there_twice_do_not_stand_for_others():
     first, _ = _blocks()
     parts = Parts()
     parts.write(first[0], first[0])
-    assert not parts.earlier().is_done(first[0].block.key)
+    assert not parts.kept().is_done(first[0].block.key)
 
 
 def test_rows_whose_tile_could_not_be_read_are_not_done():
@@ -161,7 +161,7 @@ def test_rows_whose_tile_could_not_be_read_are_not_done():
     )
     parts = Parts()
     parts.write(failed)
-    assert not parts.earlier().is_done(block.key)
+    assert not parts.kept().is_done(block.key)
 
 
 def test_what_an_earlier_run_left_and_the_rest_give_the_files_of_a_clean_run():
@@ -171,9 +171,9 @@ def test_what_an_earlier_run_left_and_the_rest_give_the_files_of_a_clean_run():
     expected = files_of(clean, [clean.write(*first, *second, lost)])
     parts = Parts()
     parts.write(*first, second[1], lost, run="killed")
-    earlier = parts.earlier()
+    kept = parts.kept()
     rest = parts.write(*second, lost, run="resumed")
-    assert files_of(parts, [rest], earlier=earlier) == expected
+    assert files_of(parts, [rest], kept=kept) == expected
 
 
 def test_of_two_killed_runs_each_block_counts_once():
@@ -183,10 +183,31 @@ def test_of_two_killed_runs_each_block_counts_once():
     parts = Parts()
     parts.write(*first, second[0], run="a")
     parts.write(*first, *second, run="b")
-    earlier = parts.earlier()
-    assert earlier.is_done(first[0].block.key)
-    assert earlier.is_done(second[0].block.key)
-    assert files_of(parts, [], earlier=earlier) == expected
+    kept = parts.kept()
+    assert kept.is_done(first[0].block.key)
+    assert kept.is_done(second[0].block.key)
+    assert files_of(parts, [], kept=kept) == expected
+
+
+def test_a_block_whose_rows_are_planned_in_another_way_does_not_count():
+    first, second = _blocks()
+    parts = Parts()
+    parts.write(*first, *second, run="killed")
+    key, earlier = first[0].block.key, parts.earlier()
+    # The same number of rows, of another record.
+    other = block_of(0, ((record(1), "B1"), [0, 1, 2]), ((record(1), "B2"), [0, 1, 2]))
+    kept = earlier.keep([other, second[0].block])
+    assert (earlier.knows(key), earlier.has(first[0].block), earlier.has(other)) == (1, 1, 0)
+    assert (kept.is_done(key), kept.is_done(second[0].block.key)) == (False, True)
+    clean = Parts()
+    anew = [
+        batch([0.0, 1.0, 2.0], [0.0] * 3, of=record(1), band=band, block=other)
+        for band in ("B1", "B2")
+    ]
+    expected = files_of(clean, [clean.write(*anew, *second)])
+    assert files_of(parts, [parts.write(*anew, run="resumed")], kept=kept) == expected
+    # Then the first block's rows are in none.
+    assert not earlier.keep([second[0].block]).is_done(key)
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, -1])

@@ -127,7 +127,7 @@ def test_a_point_is_in_a_part_once_with_its_samples_by_time_and_band():
         (f"r{number}", band) for number in (0, 1) for band in BANDS
     ]
     assert unit.block == block.key
-    assert parts.earlier().is_done(block.key)
+    assert parts.kept().is_done(block.key)
 
 
 @pytest.mark.parametrize("layout", ["long", "wide"])
@@ -142,9 +142,9 @@ def test_of_a_killed_run_only_whole_blocks_count(layout):
     clean, parts = Parts(), Parts()
     expected = files_of(clean, [clean.write(*blocks[0], *blocks[1], *blocks[2])], **how)
     parts.write(*blocks[0], *blocks[1][:2], *blocks[2], run="killed")
-    earlier = parts.earlier()
-    assert [earlier.is_done(block[0].block.key) for block in blocks] == [True, False, True]
-    assert files_of(parts, [parts.write(*blocks[1])], earlier=earlier, **how) == expected
+    kept = parts.kept()
+    assert [kept.is_done(block[0].block.key) for block in blocks] == [True, False, True]
+    assert files_of(parts, [parts.write(*blocks[1])], kept=kept, **how) == expected
 
 
 @pytest.mark.parametrize("change", ["block", "crs", "copy", "again", "status"])

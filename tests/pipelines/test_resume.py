@@ -1,5 +1,6 @@
 """A run that is killed, and the one that goes on from there: the bytes of a clean run."""
 
+import datetime as dt
 import json
 import os
 import pathlib
@@ -14,14 +15,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fakes import RangeServer
-from scenes import Scene, file_item, grid_points, index_table, ramp, write_scene
+from scenes import (
+    Scene,
+    file_item,
+    grid_points,
+    index_table,
+    make_collection,
+    ramp,
+    write_scene,
+)
 
+from rasteret_beam.errors import OutputError
 from rasteret_beam.output.parts import MAGIC
 from rasteret_beam.storage import Store
+from rasteret_beam.transforms._output_files import OutputFiles
 
 N_SCENES, SIDE = 60, 64
 PIPELINE = pathlib.Path(__file__).resolve().parents[2] / "pipelines" / "sample_points.py"
 DEADLINE_SECONDS = 120
+START, DAY = dt.datetime(2024, 1, 1), dt.timedelta(days=1)  # noqa: DTZ001 -- as rasteret's
 
 
 class SlowServer(RangeServer):
@@ -208,6 +220,43 @@ def test_tiles_that_failed_before_the_kill_are_tried_again(server, job, run, tmp
     summary = json.loads((output / "_run" / "summary.json").read_text())
     assert summary["counters"].get("tiles_failed", 0) == 0
     assert folder.exists()
+
+
+@pytest.mark.parametrize(("first", "then", "workers"), [
+    ("broadcast", "partitioned", ()),
+    ("partitioned", "broadcast", ("--direct_running_mode", "multi_processing")),
+])  # fmt: skip
+def test_a_run_that_goes_on_by_another_join_loses_no_row(
+    run, tmp_path, monkeypatch, first, then, workers,
+):
+    # The joins put the dates of a grid into other groups.
+    scenes = [
+        Scene(name=f"r{number:02d}", pixels=ramp(32, 32) + number, when=START + number * DAY)
+        for number in range(40)
+    ]
+    flags = [
+        "--collection", make_collection(tmp_path, scenes), "--points", tmp_path / "points.parquet",
+        "--points_crs", "EPSG:32631", "--bands", "B1", "--output", tmp_path / "samples",
+    ]  # fmt: skip
+    pq.write_table(pa.table(grid_points(scenes[0], [(5, 5)])), tmp_path / "points.parquet")
+    gone = [tmp_path / f"{scene.name}.tif" for scene in scenes[32:]]
+    for path in gone:
+        path.rename(path.with_suffix(".away"))
+    with monkeypatch.context() as patch:
+        patch.setattr(OutputFiles, "publish", _killed)
+        assert run(flags, "--join", first)[0] == 1
+    for path in gone:
+        path.with_suffix(".away").rename(path)
+    code, text = run(flags, "--join", then, "--mode", "resume", *workers)
+    assert code == 0, text
+    table = pq.read_table(tmp_path / "samples")
+    assert sorted(table["record_id"].to_pylist()) == [scene.name for scene in scenes]
+    assert set(table["status"].to_pylist()) == {"OK"}
+
+
+def _killed(*_arguments):
+    msg = "killed"
+    raise OutputError(msg)
 
 
 def test_an_unknown_mode_is_refused(job, run, tmp_path):

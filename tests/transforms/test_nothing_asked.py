@@ -60,7 +60,7 @@ def test_to_wire_a_sampling_job_asks_nobody(asked, join):
         collection="gs://bucket/c", options=OPTIONS, store=STORE, join=join,
         replay="gs://bucket/letters", earlier=earlier,
     )  # fmt: skip
-    _ = sampled.samples | rb.WriteSamples(folder="gs://bucket/s", earlier=earlier, job="j")
+    _ = sampled.samples | rb.WriteSamples(folder="gs://bucket/s", kept=sampled.kept, job="j")
     _ = sampled.dead_letters | rb.WriteDeadLetters(folder="s3://bucket/letters")
     assert asked == []
 
