@@ -107,7 +107,7 @@ def files_of(parts, known, *, layout=None, output_format="parquet", kept=None, f
     """The bytes of each file of an output."""
     layout = layout or Layout()
     found = []
-    for task in plan_files(known, kept, file_rows or layout.file_rows):
+    for task in plan_files(known, kept, layout, file_rows):
         file = io.BytesIO()
         output = TableWriter(file, output_format)
         write_file(task, kept, parts.open, layout, output)

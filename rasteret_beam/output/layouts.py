@@ -49,6 +49,11 @@ class Layout(NamedTuple):
         """How many samples a file has at most, about."""
         return FILE_ROWS * min(max(len(self.bands), 1), _MOST_BANDS_A_FILE)
 
+    @property
+    def samples_a_row(self) -> int:
+        """How many samples a row of a file has."""
+        return 1 if self.name == "long" else len(self.bands)
+
     def check(self) -> None:
         """Refuses what is no layout.
 

@@ -10,10 +10,12 @@ import pyarrow.compute as pc
 
 from rasteret_beam import row_sums
 from rasteret_beam.output.frames import Frame, split_columns, stored
-from rasteret_beam.output.parts import MAGIC, Blob, BlockTally, Part, ending
+from rasteret_beam.output.parts import MAGIC, Blob, BlockTally, CellTally, Part, ending
 from rasteret_beam.output.places import CELL_SHIFT, Placed, locate
 from rasteret_beam.output.units import good_rows, split_units
+from rasteret_beam.output.widths import row_bytes
 from rasteret_beam.row_sums import RowLabel
+from rasteret_beam.schema import POINT_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -128,16 +130,22 @@ class PartWriter:
             alike.setdefault((frame.points.schema, frame.schema), []).append(frame)
         return alike.values()
 
-    def _cells(self) -> tuple[tuple[int, int, int], ...]:
+    def _cells(self) -> tuple[CellTally, ...]:
         numbers = {rows: number for number, rows in enumerate(self._good)}
-        found: dict[tuple[int, int], int] = {}
+        found: dict[tuple[int, int], tuple[int, int]] = {}
         for frame in self._frames:
             block = -1 if frame.block is None else numbers[frame.block]
-            cells, counts = np.unique(frame.placed.place >> CELL_SHIFT, return_counts=True)
-            n_rows = counts * len(frame.samples)
-            for cell, count in zip(cells.tolist(), n_rows.tolist(), strict=True):
-                found[cell, block] = found.get((cell, block), 0) + count
-        return tuple((cell, block, n_rows) for (cell, block), n_rows in found.items())
+            cells, at, counts = np.unique(
+                frame.placed.place >> CELL_SHIFT, return_inverse=True, return_counts=True,
+            )
+            n_bytes = np.zeros(len(cells), np.int64)
+            np.add.at(n_bytes, at.reshape(-1), _user_bytes(frame.points))
+            # A point is in the part once, and in the rows with each of its samples.
+            amounts = np.column_stack([counts, n_bytes]) * len(frame.samples)
+            for cell, (n_rows, more) in zip(cells.tolist(), amounts.tolist(), strict=True):
+                known = found.get((cell, block), (0, 0))
+                found[cell, block] = known[0] + n_rows, known[1] + more
+        return tuple(CellTally(*where, *amounts) for where, amounts in found.items())
 
 
 def _locate(points: pa.RecordBatch, source: str | None) -> Placed:
@@ -146,6 +154,11 @@ def _locate(points: pa.RecordBatch, source: str | None) -> Placed:
         for name in ("point_x", "point_y")
     )
     return locate(source, x, y, points.column("point_index").to_numpy())
+
+
+def _user_bytes(points: pa.RecordBatch) -> np.ndarray:
+    """Bytes of what the user says of each point; int64, shape (n_points,)."""
+    return row_bytes(points.drop_columns([*POINT_COLUMNS, "point_crs"]))
 
 
 def _longest(samples: pa.RecordBatch) -> int:

@@ -34,7 +34,7 @@ PLACE, UNIT, LON, LAT = "_place", "_unit", "_lon", "_lat"
 SAMPLE_COLUMNS = ("value", "neighbourhood_values", "status")
 """Columns of rows that each sample has of its own, beside those of its label."""
 
-MAGIC = b"RB-PART2"
+MAGIC = b"RB-PART3"
 """First and last bytes of a part."""
 
 _UNITS = b"units"
@@ -111,6 +111,22 @@ class BlockTally(NamedTuple):
     good_sum: int
 
 
+class CellTally(NamedTuple):
+    """How much of a cell's rows a part has of one block.
+
+    Attributes:
+        cell: The cell.
+        block: Counts into ``Part.blocks``; -1 for rows that need no tile.
+        n_rows: Number of these rows.
+        user_bytes: ``widths.row_bytes`` of the user's columns of these rows.
+    """
+
+    cell: int
+    block: int
+    n_rows: int
+    user_bytes: int
+
+
 class Part(NamedTuple):
     """What is known of a part without reading its rows.
 
@@ -121,8 +137,7 @@ class Part(NamedTuple):
         schemas: The schemas of the rows that it was made of, as IPC.
         longest: The greatest number of pixels in a row's neighbourhood.
         blocks: How much of each block it has.
-        cells: (cell, block, number of rows): ``block`` counts into ``blocks``, -1 for
-            rows that need no tile.
+        cells: How much of each cell and block it has.
     """
 
     name: str
@@ -131,22 +146,21 @@ class Part(NamedTuple):
     schemas: tuple[bytes, ...]
     longest: int
     blocks: tuple[BlockTally, ...]
-    cells: tuple[tuple[int, int, int], ...]
+    cells: tuple[CellTally, ...]
 
-    def rows_by_cell(self, done: frozenset[TileBlockKey] | None) -> dict[int, int]:
-        """Gives the number of rows in each cell.
+    def cells_of(self, done: frozenset[TileBlockKey] | None) -> Iterator[CellTally]:
+        """Gives how much of each cell it has.
 
         Args:
             done: Only rows of these blocks count; None for all rows.
+
+        Yields:
+            What counts; a cell may come several times.
         """
         counts = [done is None or tally.rows.key in done for tally in self.blocks]
         # The last, -1, is for rows without a block.
         counts.append(done is None)
-        found: dict[int, int] = {}
-        for cell, block, n_rows in self.cells:
-            if counts[block]:
-                found[cell] = found.get(cell, 0) + n_rows
-        return found
+        return (tally for tally in self.cells if counts[tally.block])
 
     @property
     def n_rows(self) -> int:
@@ -192,7 +206,7 @@ def read_part(file: BinaryIO, name: str) -> Part:
             BlockTally(BlockRows(TileBlockKey(*key), n_rows, row_sum), n_good, good_sum)
             for (key, n_rows, row_sum), n_good, good_sum in blocks
         ),
-        tuple((cell, block, n_rows) for cell, block, n_rows in cells),
+        tuple(CellTally(*tally) for tally in cells),
     )
 
 

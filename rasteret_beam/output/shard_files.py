@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from rasteret_beam.output.parts import Part, Points
     from rasteret_beam.output.units import Unit
 
+    _Found = tuple[Part, frozenset[TileBlockKey] | None]
 
 _FILE_BYTES = 512 * 1024 * 1024
 """Memory that the rows of a file may take, about."""
 
 _ROW_BYTES, _PIXEL_BYTES = 64, 8
+"""Memory of a sample but for the user's columns: of these as much again is in the "about"."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -61,16 +63,17 @@ class ShardTask:
 
 
 def plan_files(
-    parts: Sequence[Part], kept: KeptRows | None, file_rows: int,
+    parts: Sequence[Part], kept: KeptRows | None, layout: Layout, file_rows: int | None = None,
 ) -> Iterator[ShardTask]:
-    """Cuts the output into files.
+    """Cuts the output into files, by what its rows are and nothing else.
 
     Args:
         parts: The parts of this run; at least one of both runs.
         kept: What counts of earlier runs.
-        file_rows: How many rows a file has at most, about.
+        layout: What a row is.
+        file_rows: How many samples a file has at most, about; by default the layout's.
     """
-    found: list[tuple[Part, frozenset[TileBlockKey] | None]] = [(part, None) for part in parts]
+    found: list[_Found] = [(part, None) for part in parts]
     if kept is not None:
         found += [(part, kept.done[part.run]) for part in kept.parts]
     schemas = {schema for part, _ in found for schema in part.schemas}
@@ -78,9 +81,9 @@ def plan_files(
         [pa.ipc.read_schema(pa.py_buffer(schema)) for schema in sorted(schemas)],
         promote_options="permissive",
     )
-    cells = (part.rows_by_cell(done) for part, done in found)
     width = _ROW_BYTES + _PIXEL_BYTES * max(part.longest for part, _ in found)
-    for shard in cut_shards(cells, min(file_rows, _FILE_BYTES // width)):
+    file_rows = min(file_rows or layout.file_rows, _FILE_BYTES // width)
+    for shard in cut_shards(_rows_by_cell(found, layout, width, file_rows), file_rows):
         sources = [
             Source(part.name, shard.needs(part), "" if done is None else part.run)
             for part, done in found
@@ -91,6 +94,22 @@ def plan_files(
             part, done = found[0]
             sources = [Source(part.name, part.blobs[:1], "" if done is None else part.run)]
         yield ShardTask(shard, tuple(sources), unified.serialize().to_pybytes())
+
+
+def _rows_by_cell(
+    found: Sequence[_Found], layout: Layout, width: int, file_rows: int,
+) -> dict[int, int]:
+    """The samples in each cell; as many as take the same memory, where users' columns are wide."""
+    cells: dict[int, tuple[int, int]] = {}
+    for part, done in found:
+        for tally in part.cells_of(done):
+            n_rows, n_bytes = cells.get(tally.cell, (0, 0))
+            cells[tally.cell] = n_rows + tally.n_rows, n_bytes + tally.user_bytes
+    total = {}
+    for cell, (n_rows, n_bytes) in cells.items():
+        beyond = max(n_bytes // layout.samples_a_row - n_rows * _ROW_BYTES, 0)
+        total[cell] = max(n_rows, (n_rows * width + beyond) * file_rows // _FILE_BYTES)
+    return total
 
 
 def write_file(

@@ -1,4 +1,4 @@
-"""Which rows share a file: neighbouring cells, up to some two million rows."""
+"""Which rows share a file: neighbouring cells, up to some two million rows, fewer wide ones."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from rasteret_beam.output.parts import PLACE, UNIT
 from rasteret_beam.output.places import SPOTS, spots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import pyarrow as pa
 
     from rasteret_beam.output.parts import Blob, Part
@@ -70,20 +68,16 @@ class Shard(NamedTuple):
         return self.last_cell * SPOTS + (self.turn + 1) * SPOTS // self.n_turns
 
 
-def cut_shards(cells: Iterable[dict[int, int]], file_rows: int = FILE_ROWS) -> list[Shard]:
+def cut_shards(total: dict[int, int], file_rows: int = FILE_ROWS) -> list[Shard]:
     """Cuts the Earth into files, by the number of rows alone.
 
     Args:
-        cells: For each part, the number of rows in each cell.
+        total: The number of rows in each cell; more where they are wide.
         file_rows: How many rows a file has at most, about.
 
     Returns:
         The files, in the order of their places; one where there are no rows.
     """
-    total: dict[int, int] = {}
-    for part in cells:
-        for cell, count in part.items():
-            total[cell] = total.get(cell, 0) + count
     spans: list[tuple[int, int, int]] = []
     filled = file_rows
     for cell in sorted(total):

@@ -37,7 +37,7 @@ class WriteSamples(beam.PTransform):
     Files are named ``samples-00000-of-0000N``, with the window's span in windows other
     than the global one. Which rows are in which file, and in which order, depends on the
     rows alone: a run that is repeated gives the same bytes. Rows lie along a curve through
-    space, some two million in a file.
+    space, some two million in a file, fewer where they are wide.
 
     Rows first go to part files in ``_run``, a folder in the output that readers of
     Parquet pass over; when all are there they are sorted into files, these get their
@@ -98,7 +98,7 @@ class WriteSamples(beam.PTransform):
             (parts, nothing)
             | "WithNothing" >> beam.Flatten()
             | "Gather" >> beam.GroupByKey()
-            | "CutFiles" >> beam.ParDo(_CutFn(files.layout.file_rows), *kept)
+            | "CutFiles" >> beam.ParDo(_CutFn(files.layout), *kept)
             .with_output_types(Any)
             | "Spread" >> beam.Reshuffle()
             | "WriteFiles" >> beam.ParDo(_WriteFileFn(files), *kept)
@@ -185,8 +185,8 @@ class _WritePartsFn(beam.DoFn):
 
 
 class _CutFn(beam.DoFn):
-    def __init__(self, file_rows: int) -> None:
-        self._file_rows = file_rows
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
 
     def process(
         self, gathered: tuple[str, Iterable[Part | None]], kept: KeptRows | None = None,
@@ -194,7 +194,7 @@ class _CutFn(beam.DoFn):
         # In any order they come; a retry must cut the same files.
         parts = sorted((part for part in gathered[1] if part), key=lambda part: part.name)
         if parts or (kept and kept.parts):
-            yield from plan_files(parts, kept, self._file_rows)
+            yield from plan_files(parts, kept, self._layout)
         # The sign to publish, also where there are no files.
         yield None
 
@@ -240,7 +240,7 @@ class _WindowFn(beam.DoFn):
         parts = sorted(gathered[1], key=lambda part: part.name)
         files = self._files.of_window(window_name(window, pane))
         if parts:
-            tasks = plan_files(parts, None, files.layout.file_rows)
+            tasks = plan_files(parts, None, files.layout)
             staged = [files.write(task, None) for task in tasks]
             self._counters.add("rows_written", sum(file.rows for file in staged))
             yield from files.publish(staged, [part.name for part in parts])

@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_rows import WINDOWS, Parts, batch, block_of, files_of, record
+from sample_rows import WINDOWS, Parts, bands_of, batch, block_of, files_of, record
 
 from rasteret_beam.errors import OutputError
+from rasteret_beam.output import Layout, shard_files
 from rasteret_beam.output.parts import read_part
 from rasteret_beam.output.shard_files import plan_files
 from rasteret_beam.output.shards import cut_shards
@@ -44,11 +45,27 @@ def jobs(draw):
     return found, random
 
 
-def _batches(found):
+def _batches(found, columns_of=lambda _index: None):
     return [
-        batch(x, y, index=index, of=of, band=band, crs=crs, value=index + 0.5)
+        batch(
+            x, y, index=index, of=of, band=band, crs=crs, value=index + 0.5,
+            columns=columns_of(index),
+        )
         for x, y, index, of, band, crs in found
     ]
+
+
+def _texts(index):
+    """Columns of some hundred bytes a point, a few of them thousands."""
+    texts = [None if n % 7 == 0 else "word " * (n % 5 * (400 if n == 11 else 10)) for n in index]
+    notes = pa.array(texts, pa.string())
+    return pa.record_batch({
+        "note": notes,
+        "kind": notes.dictionary_encode(),
+        "tags": pa.array([None if text is None else text.split() for text in texts],
+                         pa.list_(pa.string())),
+        "plot": pa.array(index, pa.int64()),
+    })  # fmt: skip
 
 
 @settings(deadline=None, max_examples=60)
@@ -62,6 +79,34 @@ def test_files_depend_on_the_rows_alone(job, n_parts, file_rows):
     shuffled = [batches[at] for at in random.permutation(len(batches))]
     known = [other.write(*shuffled[start::n_parts]) for start in range(n_parts)]
     assert files_of(other, known, file_rows=file_rows) == expected
+
+
+def _cut_anew(found, random):
+    """The same rows in other batches."""
+    cut = []
+    for x, y, index, *of in found:
+        at = random.permutation(len(index))
+        parts = np.array_split(at, random.integers(1, 4))
+        cut += [(x[part], y[part], index[part], *of) for part in parts]
+    return [cut[at] for at in random.permutation(len(cut))]
+
+
+@settings(deadline=None, max_examples=60)
+@given(jobs(), st.integers(1, 4), st.sampled_from(["long", "wide"]))
+def test_files_of_wide_rows_depend_on_the_rows_alone(job, n_parts, layout):
+    found, random = job
+    batches = _batches(found, _texts)
+    how = {"layout": Layout(layout, ("B1", "B2"))}
+    parts, other = Parts(), Parts()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shard_files, "_FILE_BYTES", 8192)
+        expected = files_of(parts, [parts.write(*batches)], **how)
+        anew = _batches(_cut_anew(found, random), _texts)
+        known = [other.write(*anew[start::n_parts]) for start in range(n_parts)]
+        assert files_of(other, known, **how) == expected
+    few = files_of(parts, [parts.write(*batches)], **how)
+    assert len(few) == 1
+    assert len(_rows(expected)) == len(_rows(few))
 
 
 @settings(deadline=None, max_examples=60)
@@ -87,7 +132,7 @@ def test_a_crowded_cell_is_dealt_out_to_several_files():
 
 
 def test_sparse_cells_share_files_up_to_the_limit():
-    shards = cut_shards([dict.fromkeys(range(100), 10)], 95)
+    shards = cut_shards(dict.fromkeys(range(100), 10), 95)
     spans = [(shard.first_cell, shard.last_cell) for shard in shards]
     assert spans[:2] == [(0, 8), (9, 17)]
     assert {shard.n_shards for shard in shards} == {len(shards)} == {12}
@@ -235,5 +280,57 @@ def test_rows_with_wide_neighbourhoods_make_files_of_few_rows():
     parts = Parts()
     part = parts.write(rows)
     assert read_part(parts.open(part.name), part.name).longest == 16641
-    more = part._replace(cells=tuple((cell, -1, 100 * n) for cell, _, n in part.cells))
-    assert len(list(plan_files([more], None, 2_000_000))) > 60
+    more = part._replace(cells=tuple(c._replace(n_rows=100 * c.n_rows) for c in part.cells))
+    assert len(list(plan_files([more], None, Layout()))) > 60
+
+
+def _part_with_text(n_characters, times=1000):
+    """What is known of a part of 3 million samples, whose points have a text each."""
+    text = pa.record_batch({"note": pa.array(["x" * n_characters] * 3000)})
+    rows = batch(np.linspace(0, 50, 3000), np.zeros(3000), of=record(), columns=text)
+    part = Parts().write(rows)
+    return part._replace(cells=tuple(
+        cell._replace(n_rows=times * cell.n_rows, user_bytes=times * cell.user_bytes)
+        for cell in part.cells
+    ))  # fmt: skip
+
+
+def _cuts(part, layout="long", bands=("B1",)):
+    tasks = plan_files([part], None, Layout(layout, bands))
+    return [(task.shard.first_cell, task.shard.last_cell) for task in tasks]
+
+
+def test_rows_with_long_texts_make_files_of_few_rows():
+    assert len(_cuts(_part_with_text(10))) == 2
+    cuts = _cuts(_part_with_text(2000))
+    # 6.2 GB in files of up to 512 MiB.
+    assert 12 <= len(cuts) <= 14
+    assert len(_cuts(_part_with_text(2000), "array", tuple("ABCD"))) == 3
+
+
+@pytest.mark.parametrize("n_characters", [10, 60, 200])
+def test_columns_that_are_not_wide_change_no_file(n_characters):
+    part = _part_with_text(n_characters)
+    bare = part._replace(cells=tuple(cell._replace(user_bytes=0) for cell in part.cells))
+    assert sum(cell.user_bytes for cell in part.cells) == 3_000_000 * n_characters
+    assert _cuts(part) == _cuts(bare)
+    bands = tuple("ABCD")
+    assert _cuts(part, "array", bands) == _cuts(bare, "array", bands)
+
+
+def test_wide_rows_of_a_killed_run_that_do_not_count_change_no_file(monkeypatch):
+    monkeypatch.setattr(shard_files, "_FILE_BYTES", 8192)
+    blocks = [
+        bands_of(
+            5.0 * index, np.zeros(3), index=index, of=record(), bands=("B1", "B2"),
+            block=block_of(number, ((record(), "B1"), index), ((record(), "B2"), index)),
+            columns=pa.record_batch({"note": ["x" * (500 if number else 900)] * 3}),
+        ) for number, index in enumerate(np.arange(12).reshape(4, 3))
+    ]  # fmt: skip
+    clean, parts = Parts(), Parts()
+    expected = files_of(clean, [clean.write(*(one for block in blocks for one in block))])
+    assert len(expected) > 1
+    parts.write(*blocks[0], *(block[0] for block in blocks[1:]), run="killed")
+    kept = parts.kept()
+    rest = parts.write(*(one for block in blocks[1:] for one in block))
+    assert files_of(parts, [rest], kept=kept) == expected

@@ -187,7 +187,7 @@ def test_a_file_whose_parts_went_when_it_was_published_is_not_written_again(tmp_
         writer.add(one)
     with name.open("wb") as file:
         part = writer.write(file, str(name), "run")
-    (task,) = plan_files([part], None, 10**6)
+    (task,) = plan_files([part], None, Layout())
     staged = files.write(task, None)
     (final,) = files.publish([staged])
     data = pathlib.Path(final).read_bytes()
