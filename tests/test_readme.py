@@ -11,6 +11,8 @@ import pyarrow.csv as pacsv
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.transforms.window import TimestampedValue
+from collecting import collect
 from scenes import Scene, centre, make_collection, ramp, write_scene
 from stac_server import serving_stac, stac_item
 
@@ -52,14 +54,32 @@ def test_an_example_that_writes_files_writes_the_pixels(folder, number):
     assert sorted(samples["value"].to_pylist()) == [2030.0, 2035.0, 12030.0, 12035.0]
 
 
-def test_the_streaming_example_gives_rows_back(folder):
+@pytest.mark.usefixtures("folder")
+def test_the_streaming_example_gives_rows_back_in_their_windows_each_at_its_time():
     scope = {}
     exec(compile(BLOCKS[0], "README", "exec"), scope)  # noqa: S102
+    # What the last line gives has no name there.
+    block = BLOCKS[2].replace("sampled.samples | ToRows()", "found = sampled.samples | ToRows()")
+    assert block != BLOCKS[2]
     lon, lat = centre(SCENE, 20, 30)
+    rows = [
+        TimestampedValue({"lon": lon + step, "lat": lat, "plot": plot}, seconds)
+        for seconds, step, plot in ((7, 0.0, "a"), (599, 0.05, "b"), (1300, 0.01, "c"))
+    ]
     with beam.Pipeline("FnApiRunner") as pipeline:
-        scope["rows"] = pipeline | beam.Create([{"lon": lon, "lat": lat}])
-        exec(compile(BLOCKS[2], "README", "exec"), scope)  # noqa: S102
-    assert (folder / "samples").is_dir()
+        scope["rows"] = pipeline | beam.Create(rows)
+        exec(compile(block, "README", "exec"), scope)  # noqa: S102
+        told = collect(scope["found"] | beam.Map(_told))
+    assert sorted(told) == [
+        (0, 7, "a", "B04", 2030.0), (0, 7, "a", "B08", 12030.0),
+        (0, 599, "b", "B04", 2035.0), (0, 599, "b", "B08", 12035.0),
+        (1200, 1300, "c", "B04", 2031.0), (1200, 1300, "c", "B08", 12031.0),
+    ]  # fmt: skip
+
+
+def _told(row, window=beam.DoFn.WindowParam, timestamp=beam.DoFn.TimestampParam):
+    """Start of the window, time, and what the row says."""
+    return int(window.start), int(timestamp), row.plot, row.band, row.value
 
 
 @pytest.mark.usefixtures("folder")
