@@ -8,7 +8,7 @@ from apache_beam.io.filesystems import FileSystems
 from rasteret_beam.errors import FetchError, OptionError
 from rasteret_beam.output.manifest import MANIFEST, RUN_FOLDER, job_of
 from rasteret_beam.storage import Store, redact
-from rasteret_beam.storage.addresses import has_wildcard, local_path
+from rasteret_beam.storage.addresses import fixed_folder, has_wildcard, local_path
 
 MODES = ("replace", "resume")
 
@@ -28,7 +28,7 @@ def name_of(
         mode: One of ``MODES``.
         store: How inputs are read.
         inputs: Files, folders or patterns. Other names or sizes of files make another job,
-            and so do other ETags where there are few files.
+            and so do other ETags where there are few files, or times of local ones.
         choices: Everything else that the rows depend on.
 
     Returns:
@@ -75,15 +75,14 @@ def check_open(folder: str, job: str) -> None:
 
 def _seen(store: Store, uri: str) -> list[tuple[object, ...]]:
     if has_wildcard(uri):
-        names = store.glob(uri)
+        folder, names = fixed_folder(uri), store.glob(uri)
     else:
         info = store.info(uri)
         if info is not None:
             return [(uri, *info)]
-        sizes = store.list_sizes(uri)
-        if len(sizes) > _FILES_LOOKED_AT:
-            return [*sizes]
-        names = [name for name, _ in sizes]
-    if len(names) > _FILES_LOOKED_AT and local_path(uri) is None:
-        return [(name,) for name in names]
-    return [(name, *(store.info(name) or ())) for name in names]
+        folder, names = uri, store.list_files(uri)
+    if len(names) <= _FILES_LOOKED_AT or local_path(uri) is not None:
+        return [(name, *(store.info(name) or ())) for name in names]
+    # A request each would be too many.
+    sizes = dict(store.list_sizes(folder))
+    return [(name, sizes.get(name)) for name in names]
