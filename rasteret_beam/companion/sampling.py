@@ -19,6 +19,7 @@ from rasteret_beam.errors import CollectionError, CrsError, PointsError
 from rasteret_beam.grid import crs
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.planning import Planner
+from rasteret_beam.planning.footprints import newest_first
 from rasteret_beam.schema import POINT_COLUMNS
 
 if TYPE_CHECKING:
@@ -168,9 +169,7 @@ def _in_order(
 ) -> pa.Table:
     ordered = records
     if options.match == "latest":
-        ordered = sorted(
-            records, key=lambda r: (r.info.datetime_us is None, -(r.info.datetime_us or 0)),
-        )
+        ordered = sorted(records, key=newest_first)
     ids = pa.array(dict.fromkeys(record.info.record_id for record in ordered), pa.string())
     keys = pa.table(
         {

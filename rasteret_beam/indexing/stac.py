@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rasteret_beam.collection.bands import choose_assets
 from rasteret_beam.collection.catalog import find_dataset
 from rasteret_beam.collection.filters import check_bbox, parse_instant
+from rasteret_beam.collection.making import CRS_COLUMNS
 from rasteret_beam.errors import CrsError, OptionError, RecordError
 from rasteret_beam.grid import crs
 from rasteret_beam.indexing import naming
@@ -21,7 +22,6 @@ from rasteret_beam.indexing.items import AssetRef, Item, check_bands_apart, rewr
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_CRS_PROPERTIES = ("proj:code", "proj:epsg", "crs", "proj:wkt2", "proj:projjson")
 _PARTIAL_DATE = re.compile(r"(\d{4})(-\d{2})?(-\d{2})?")
 _INSTANT = dt.timedelta(microseconds=1)
 _MONTHS = 12
@@ -110,7 +110,7 @@ class StacReading:
             when,
             stac.get("collection"),
             declared_crs(properties),
-            {k: v for k, v in properties.items() if k not in _CRS_PROPERTIES},
+            {k: v for k, v in properties.items() if k not in CRS_COLUMNS},
             origin=base_href,
         )
 
@@ -202,7 +202,7 @@ def declared_crs(values: Mapping[str, Any]) -> str | None:
         RecordError: Some are there, and none names a CRS.
     """
     unreadable: list[str] = []
-    for name in _CRS_PROPERTIES:
+    for name in CRS_COLUMNS:
         value = values.get(name)
         if value is None or value == "" or value != value:  # noqa: PLR0124 -- NaN
             continue

@@ -87,7 +87,7 @@ def winners(records: Sequence[Record], footprints: Footprints) -> list[Winner]:
         records: In scan order, by which ties go.
         footprints: Theirs.
     """
-    newest = sorted(range(len(records)), key=lambda i: _newest_first(records[i].info.datetime_us))
+    newest = sorted(range(len(records)), key=lambda i: newest_first(records[i]))
     taken: set[tuple[int, str]] = set()
     found = []
     for number in newest:
@@ -97,6 +97,15 @@ def winners(records: Sequence[Record], footprints: Footprints) -> list[Winner]:
             taken |= new
             found.append(Winner(number, footprint))
     return found
+
+
+def newest_first(record: Record) -> tuple[bool, int]:
+    """Key by which records are sorted: newest first, those without a time last.
+
+    Sorting is stable, so ties keep scan order.
+    """
+    when = record.info.datetime_us
+    return when is None, -(when or 0)
 
 
 def _rivals(record: Record) -> Iterable[str]:
@@ -114,8 +123,3 @@ def _space(ids: list[int], keys: list[tuple[tuple[float, ...], str | None]]) -> 
     proper = (bboxes[:, 0] <= bboxes[:, 2]) & (bboxes[:, 1] <= bboxes[:, 3])
     own_crs = np.array([keys[at][1] for at in ids], object)
     return _Space(np.array(ids, np.int64), own_crs, proper, bboxes[proper])
-
-
-def _newest_first(datetime_us: int | None) -> tuple[bool, int]:
-    """Newest first, none last; sorting is stable, so ties keep scan order."""
-    return datetime_us is None, -(datetime_us or 0)
