@@ -59,7 +59,8 @@ class BuildCollectionOptions(PipelineOptions):
             "new or changed; or append, which also keeps records that the source does not have")
         add("--stac_collections", help="Ids of the API's collections, separated by commas")
         add("--bbox", help="Only items that overlap xmin,ymin,xmax,ymax in EPSG:4326")
-        add("--date_range", help="Only items of START/END, both inclusive: 2024-01-01/2024-02-01")
+        add("--date_range", help="Only items of START/END, like 2024-01-01/2024-01-31; an end "
+            "that is a day is all of it")
         add("--query", help="Conditions of a search as JSON, like "
             '{"eo:cloud_cover": {"lt": 20}}')
         add("--max_items", type=int, help="Stop a search after this many items")

@@ -36,7 +36,8 @@ def declare_sampling(add: Callable[..., None]) -> None:
         help="How far to look for a valid pixel where the point's own is nodata")
     add("--return_neighbourhood", default="off",
         help=f"Pixels around the point's: {' | '.join(NEIGHBOURHOODS)}")
-    add("--date_range", help="Records from/to, both inclusive: 2024-01-01/2024-02-01")
+    add("--date_range", help="Records from/to these instants, like 2024-01-01/2024-02-01; "
+        "an end that is a day is its midnight")
     add("--bbox", help="Records that overlap xmin,ymin,xmax,ymax (EPSG:4326)")
     add("--cloud_cover_lt", type=float, help="Records with eo:cloud_cover below this")
     add("--where", help="Records that meet a condition, like \"platform == 'S2A'\"")

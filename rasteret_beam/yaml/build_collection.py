@@ -51,7 +51,8 @@ class BuildCollection(beam.PTransform):
         column_map: A table's columns and their names here, like year and datetime.
         href_column: A table's column of addresses.
         bbox: Only items that overlap xmin, ymin, xmax, ymax in EPSG:4326.
-        date_range: Only items of START/END, both inclusive, like 2024-01-01/2024-02-01.
+        date_range: Only items of START/END, both inclusive, like 2024-01-01/2024-01-31; an
+            end that is a day is all of it.
         bands: Names of bands and their 0-based sample in the file; by default B1 and so on.
         band_map: Names of bands and the keys of their assets.
         url_rewrite: Beginnings of addresses and what to read from instead.

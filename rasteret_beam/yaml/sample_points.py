@@ -38,7 +38,8 @@ class SamplePoints(beam.PTransform):
             or if_center_nodata.
         unmatched: Points without a sample: emit gives a row with a status; omit gives none,
             and leaves out the status.
-        date_range: Only records of START/END, both inclusive, like 2024-01-01/2024-02-01.
+        date_range: Only records of START/END, both inclusive, like 2024-01-01/2024-02-01; an
+            end that is a day is its midnight.
         bbox: Only records that overlap xmin, ymin, xmax, ymax in EPSG:4326.
         cloud_cover_lt: Only records with eo:cloud_cover below this.
         where: Only records that meet a condition, like platform == 'S2A'.

@@ -210,3 +210,15 @@ def test_a_flag_that_a_template_does_not_know_is_refused():
     known = {name: told for name, told in template.parameters.items() if name != "bands"}
     with pytest.raises(ValueError, match=r"does not know: \['bands'\]"):
         metadata_of(dataclasses.replace(template, parameters=known))
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("sample_points", "its midnight"), ("sample_points_streaming", "its midnight"),
+        ("build_collection", "all of it"),
+    ],
+)
+def test_help_tells_what_a_day_means_at_the_end_of_a_date_range(name, end):
+    # rasteret has both rules: one for filters, one for searches.
+    assert _parameter(name, "date_range")["helpText"].endswith(f"an end that is a day is {end}")
