@@ -14,7 +14,8 @@ import shapely.geometry
 from scenes import Scene, make_collection, ramp
 
 from rasteret_beam.collection import CollectionQuery, list_fragments, read_fragment
-from rasteret_beam.collection.filters import Filters, parse_instant
+from rasteret_beam.collection.filters import Filters
+from rasteret_beam.collection.instants import parse_instant
 from rasteret_beam.errors import CollectionError, OptionError
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import datetime as dt
-import io
-import operator
-import re
-import tokenize
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,24 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rasteret_beam.collection.boxes import geometry_boxes
+from rasteret_beam.collection.condition import read_condition
+from rasteret_beam.collection.instants import instant_scalar, parse_instant
+from rasteret_beam.collection.where import parse_where
 from rasteret_beam.errors import CollectionError, OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _BBOX_NUMBERS = 4
-_FRACTION = re.compile(r"\.(\d+)")
-_PARTIAL_DATE = re.compile(r"\d{4}(-\d{2})?")
-_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-}
-_KEYWORDS = {"AND": "and", "OR": "or", "NOT": "not", "IN": "in", "IS": "is", "NULL": "None",
-             "TRUE": "True", "FALSE": "False", "null": "None", "true": "True", "false": "False"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,7 +36,7 @@ class Filters:
         split: A split's name, or several.
         split_column: The column that names splits.
         where: A condition on any column, as text (``eo:cloud_cover < 20 and
-            platform == 'S2A'``) or as a pyarrow expression.
+            platform = 'S2A'``, as ``read_condition`` knows it) or as a pyarrow expression.
     """
 
     date_range: tuple[str, str] | None = None
@@ -90,7 +75,7 @@ class Filters:
             )
             raise OptionError(msg)
         if isinstance(self.where, str):
-            parse_where(self.where)
+            read_condition(self.where)
 
     def expression(self, schema: pa.Schema) -> pc.Expression | None:
         """Gives the condition as an expression over a collection's schema.
@@ -101,7 +86,7 @@ class Filters:
         terms: list[pc.Expression] = []
         if self.date_range is not None:
             kind = _column(schema, "datetime", "Collection has no datetime column").type
-            low, high = (_instant_scalar(text, kind) for text in self.date_range)
+            low, high = (instant_scalar(text, kind) for text in self.date_range)
             terms += [pc.field("datetime") >= low, pc.field("datetime") <= high]
         if self.bbox is not None:
             terms.append(_overlaps(schema, self.bbox))
@@ -136,174 +121,11 @@ class Filters:
         return geometry_boxes(self.geometries)
 
 
-def parse_instant(text: str) -> dt.datetime:
-    """Reads a date or time as an instant; what is left out is the earliest.
-
-    Args:
-        text: ``2024``, ``2024-01``, ``2024-01-31`` or RFC 3339; UTC without an offset.
-
-    Returns:
-        The instant, in UTC, without tzinfo.
-
-    Raises:
-        OptionError: No date.
-
-    >>> parse_instant("2024"), parse_instant("2024-01-31T12:00:00+02:00")
-    (datetime.datetime(2024, 1, 1, 0, 0), datetime.datetime(2024, 1, 31, 10, 0))
-    """
-    padded = text.strip().upper()
-    if _PARTIAL_DATE.fullmatch(padded):
-        padded = f"{padded}-01-01"[:10]
-    try:
-        padded = _FRACTION.sub(lambda found: f".{found[1]:0<6.6}", padded)
-        instant = dt.datetime.fromisoformat(padded.replace("Z", "+00:00"))
-    except ValueError as error:
-        msg = f"Invalid date range: {text!r} is no date; expected YYYY-MM-DD or RFC 3339"
-        raise OptionError(msg) from error
-    if instant.tzinfo is not None:
-        instant = instant.astimezone(dt.timezone.utc).replace(tzinfo=None)
-    return instant
-
-
-def parse_where(text: str, schema: pa.Schema | None = None) -> pc.Expression:
-    """Reads a condition on columns; nothing in it is ever executed.
-
-    Comparisons (``== != < <= > >=``, also ``=``), ``in``, ``not in``, ``is null``,
-    ``and``, ``or``, ``not``, brackets, numbers, quoted text, true, false. Columns are
-    written as they are (``eo:cloud_cover``), struct members with a dot (``bbox.xmin``).
-
-    Args:
-        text: The condition.
-        schema: Where given, the columns it may name.
-
-    Returns:
-        The expression.
-
-    Raises:
-        OptionError: It cannot be read as one.
-        CollectionError: A column is not there.
-    """
-    source, columns = _python_like(text)
-    try:
-        tree = ast.parse(source, mode="eval")
-    except (SyntaxError, ValueError) as error:
-        msg = f"where={text!r} is no condition: {error}"
-        raise OptionError(msg) from error
-    return _WhereBuilder(text, columns, schema).build(tree.body)
-
-
-class _WhereBuilder:
-    def __init__(self, text: str, columns: dict[str, str], schema: pa.Schema | None) -> None:
-        self._text, self._columns, self._schema = text, columns, schema
-
-    def build(self, node: ast.expr) -> pc.Expression:
-        if isinstance(node, ast.BoolOp):
-            built = [self.build(value) for value in node.values]
-            combine = operator.and_ if isinstance(node.op, ast.And) else operator.or_
-            result = built[0]
-            for term in built[1:]:
-                result = combine(result, term)
-            return result
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            return ~self.build(node.operand)
-        if isinstance(node, ast.Compare):
-            return self._comparison(node)
-        if isinstance(node, (ast.Name, ast.Attribute)):
-            return self._field(node)
-        raise self._unreadable(node)
-
-    def _comparison(self, node: ast.Compare) -> pc.Expression:
-        left, result = node.left, None
-        for op, right in zip(node.ops, node.comparators, strict=True):
-            term = self._compare(left, op, right)
-            result = term if result is None else result & term
-            left = right
-        return result
-
-    def _compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> pc.Expression:
-        if isinstance(op, (ast.Is, ast.IsNot)):
-            term = self._field(left).is_null()
-            return ~term if isinstance(op, ast.IsNot) else term
-        if isinstance(op, (ast.In, ast.NotIn)):
-            term = self._field(left).isin(self._value(right))
-            return ~term if isinstance(op, ast.NotIn) else term
-        return _COMPARISONS[type(op)](self._operand(left, right), self._operand(right, left))
-
-    def _operand(self, node: ast.expr, other: ast.expr) -> Any:  # noqa: ANN401 -- a field or a value
-        if isinstance(node, (ast.Name, ast.Attribute)):
-            return self._field(node)
-        value = self._value(node)
-        if isinstance(value, str) and isinstance(other, ast.Name) and self._schema is not None:
-            name = self._columns.get(other.id, other.id)
-            kind = self._schema.field(name).type if name in self._schema.names else None
-            if kind is not None and pa.types.is_timestamp(kind):
-                return _instant_scalar(value, kind)
-        return value
-
-    def _field(self, node: ast.expr) -> pc.Expression:
-        path: list[str] = []
-        while isinstance(node, ast.Attribute):
-            path.insert(0, node.attr)
-            node = node.value
-        if not isinstance(node, ast.Name):
-            raise self._unreadable(node)
-        name = self._columns.get(node.id, node.id)
-        if self._schema is not None:
-            _column(self._schema, name, f"where={self._text!r} names column {name!r}")
-        return pc.field(name, *path)
-
-    def _value(self, node: ast.expr) -> Any:  # noqa: ANN401 -- a literal
-        try:
-            value = ast.literal_eval(node)
-        except ValueError as error:
-            raise self._unreadable(node) from error
-        return list(value) if isinstance(value, (tuple, set)) else value
-
-    def _unreadable(self, node: ast.expr) -> OptionError:
-        return OptionError(
-            f"where={self._text!r}: {ast.unparse(node)!r} is neither a comparison nor a column; "
-            "expected like: eo:cloud_cover < 20 and platform == 'S2A'",
-        )
-
-
-def _python_like(text: str) -> tuple[str, dict[str, str]]:
-    """The condition with column names and SQL words as Python spells them."""
-    columns: dict[str, str] = {}
-
-    def name(match: re.Match[str]) -> str:
-        if match.group("quoted") is not None:
-            return match.group(0)
-        alias = f"column_{len(columns)}_"
-        columns[alias] = match.group("name")
-        return alias
-
-    pattern = r"(?P<quoted>'[^']*'|\"[^\"]*\")|(?P<name>[A-Za-z_][\w-]*(?::[\w-]+)+)"
-    aliased = re.sub(pattern, name, text)
-    words: list[tuple[int, str]] = []
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(aliased).readline):
-            word = token.string
-            if token.type == tokenize.NAME:
-                word = _KEYWORDS.get(word, word)
-            words.append((token.type, "==" if word == "=" else word))
-    except (tokenize.TokenError, IndentationError) as error:
-        msg = f"where={text!r} is no condition: {error}"
-        raise OptionError(msg) from error
-    return tokenize.untokenize(words).strip(), columns
-
-
 def _pair(value: Sequence[str]) -> Sequence[str]:
     if len(value) != 2:  # noqa: PLR2004 -- start and end
         msg = f"Invalid date range: {value!r}; expected (start, end)"
         raise OptionError(msg)
     return value
-
-
-def _instant_scalar(text: str, kind: pa.DataType) -> pa.Scalar:
-    instant = parse_instant(text)
-    if pa.types.is_timestamp(kind) and kind.tz is not None:
-        instant = instant.replace(tzinfo=dt.timezone.utc)
-    return pa.scalar(instant, kind if pa.types.is_timestamp(kind) else None)
 
 
 def check_bbox(bbox: Sequence[float]) -> None:

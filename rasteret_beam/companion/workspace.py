@@ -6,7 +6,7 @@ import pathlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from rasteret_beam.collection.filters import parse_instant
+from rasteret_beam.collection.instants import parse_instant
 from rasteret_beam.companion.facts import dates_of
 from rasteret_beam.companion.opening import open_parquet
 from rasteret_beam.errors import CollectionError

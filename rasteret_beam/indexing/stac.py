@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from rasteret_beam.collection.bands import choose_assets
 from rasteret_beam.collection.catalog import find_dataset
-from rasteret_beam.collection.filters import check_bbox, parse_instant
+from rasteret_beam.collection.filters import check_bbox
+from rasteret_beam.collection.instants import parse_instant
 from rasteret_beam.collection.making import CRS_COLUMNS
 from rasteret_beam.errors import CrsError, OptionError, RecordError
 from rasteret_beam.grid import crs

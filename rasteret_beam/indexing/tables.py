@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rasteret_beam.collection.filters import parse_instant, parse_where
+from rasteret_beam.collection.condition import read_condition
 from rasteret_beam.collection.fragments import Fragment, find_files, open_fragment
+from rasteret_beam.collection.instants import parse_instant
+from rasteret_beam.collection.where import parse_where
 from rasteret_beam.errors import CollectionError, OptionError, RasteretBeamError, RecordError
 from rasteret_beam.indexing.items import (
     EVERY_SAMPLE,
@@ -73,7 +75,7 @@ class RecordTable:
     def __post_init__(self) -> None:
         """Checks the condition."""
         if isinstance(self.where, str):
-            parse_where(self.where)
+            read_condition(self.where)
 
     def parts(self, store: Store) -> Iterator[Fragment | bytes]:
         """Lists the table's files; or cuts it, as Arrow IPC streams.
