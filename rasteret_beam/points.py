@@ -69,10 +69,38 @@ class PointColumns:
             crs.normalise(self.crs)
 
 
+def locate(schema: pa.Schema, columns: PointColumns, source: str) -> PointColumns:
+    """Finds where in a table the points are, and their CRS.
+
+    Args:
+        schema: The table's columns, with the metadata that they have in their file.
+        columns: What is told of it.
+        source: Name of the input, for messages.
+
+    Returns:
+        All of it told: the column of geometries, or those of both coordinates; and the CRS,
+        or ``NO_CRS``.
+
+    Raises:
+        PointsError: No columns that hold points, no CRS, or a reserved column name.
+    """
+    try:
+        geometry = _geometry_field(schema, columns)
+        _check_free(schema, geometry)
+        if geometry is not None:
+            found = None if columns.crs is not None else _metadata_crs(schema, geometry)
+            return PointColumns(_points_crs(columns, found), geometry_column=geometry)
+        x, y = _coordinate_columns(schema, columns)
+        return PointColumns(_points_crs(columns, None), x, y)
+    except PointsError as error:
+        msg = f"{redact(source)}: {error}"
+        raise PointsError(msg) from error
+
+
 def to_points(
     rows: pa.RecordBatch, columns: PointColumns, first_index: int | np.ndarray, source: str,
 ) -> tuple[PointBatch, list[DeadLetter]]:
-    """Finds the points in a table.
+    """Reads the points of a table.
 
     Args:
         rows: The table.
@@ -86,28 +114,17 @@ def to_points(
         point.
 
     Raises:
-        PointsError: No columns that hold points, no CRS, or a reserved column name.
+        PointsError: As ``locate``, or the columns hold something else.
     """
-    schema = rows.schema
-    geometry = _geometry_field(schema, columns)
-    reserved = [name for name in POINT_COLUMNS if name in schema.names and name != geometry]
-    if reserved:
-        msg = (
-            f"Input metadata columns collide with Rasteret output columns: {reserved}; "
-            "rename them in the input"
-        )
-        raise PointsError(msg)
+    place = locate(rows.schema, columns, source)
     index = first_index
     if isinstance(index, int):
         index = np.arange(index, index + rows.num_rows, dtype=np.int64)
-    if geometry is None:
-        x, y, broken = _from_columns(rows, *_coordinate_columns(schema, columns))
-        found_crs = None
+    if place.geometry_column is None:
+        x, y, broken = _from_columns(rows, str(place.x_column), str(place.y_column))
     else:
-        x, y, broken = _from_geometry(rows, geometry)
-        found_crs = None if columns.crs is not None else _metadata_crs(schema, geometry)
-        keep = [name for name in schema.names if name != geometry]
-        rows = rows.select(keep)
+        x, y, broken = _from_geometry(rows, place.geometry_column)
+        rows = rows.select([name for name in rows.schema.names if name != place.geometry_column])
     points = pa.RecordBatch.from_arrays(
         [pa.array(index, pa.int64()), pa.array(x), pa.array(y), *rows.columns],
         schema=pa.schema(
@@ -124,7 +141,7 @@ def to_points(
     letters = [
         dead_letter(source, int(index[row]), "; ".join(told)) for row, told in reasons.items()
     ]
-    return PointBatch(points, _points_crs(columns, found_crs, source)), letters
+    return PointBatch(points, None if place.crs == NO_CRS else place.crs), letters
 
 
 def _geometry_field(schema: pa.Schema, columns: PointColumns) -> str | None:
@@ -147,6 +164,16 @@ def _geometry_field(schema: pa.Schema, columns: PointColumns) -> str | None:
         msg = f"Multiple GeoArrow geometry columns found: {tagged}; name one as geometry_column"
         raise PointsError(msg)
     return tagged[0] if tagged else None
+
+
+def _check_free(schema: pa.Schema, geometry: str | None) -> None:
+    reserved = [name for name in POINT_COLUMNS if name in schema.names and name != geometry]
+    if reserved:
+        msg = (
+            f"Input metadata columns collide with Rasteret output columns: {reserved}; "
+            "rename them in the input"
+        )
+        raise PointsError(msg)
 
 
 def _coordinate_columns(schema: pa.Schema, columns: PointColumns) -> tuple[str, str]:
@@ -293,13 +320,13 @@ def _check_edges(geometry: str, metadata: dict[str, Any]) -> None:
         raise PointsError(msg)
 
 
-def _points_crs(columns: PointColumns, found: str | None, source: str) -> str | None:
+def _points_crs(columns: PointColumns, found: str | None) -> str:
     if columns.crs is not None:
-        return None if columns.crs.lower() == NO_CRS else crs.normalise(columns.crs)
+        return NO_CRS if columns.crs.lower() == NO_CRS else crs.normalise(columns.crs)
     if found is None:
         msg = (
-            f"{redact(source)}: the points' CRS is not in the file's metadata: give it as "
-            "points_crs, like EPSG:4326 for longitude and latitude"
+            "the points' CRS is not in the file's metadata: give it as points_crs, like "
+            "EPSG:4326 for longitude and latitude"
         )
         raise PointsError(msg)
     return found

@@ -35,7 +35,8 @@ class ReadPoints(NamedOutputs):
     """Reads points from Parquet, GeoParquet, CSV or GeoJSON files.
 
     ``point_index`` is a row's position in the whole input, files in the order of their
-    URIs: the same in every run, however many workers read.
+    URIs: the same in every run, however many workers read. Each file's points are in the
+    CRS, and in the column of geometries, that its own metadata tells.
 
     Input: the pipeline. Output: ``ReadPointsResult``; an input without rows gives one
     empty batch, for its schema. Windows: the global one. Dead letters: rows that hold
@@ -63,10 +64,10 @@ class ReadPoints(NamedOutputs):
             | "SpreadFiles" >> beam.Reshuffle()
             | "Inspect" >> beam.ParDo(_InspectFn(self.store))
             | "Gather" >> beam.GroupByKey()
-            | "Number" >> beam.FlatMap(_number).with_output_types(PointsPiece)
+            | "Number" >> beam.FlatMap(_number, self.columns).with_output_types(PointsPiece)
             | "SpreadPieces" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(
-                _ReadFn(self.store, self.columns),
+                _ReadFn(self.store),
             ).with_output_types(PointBatch).with_outputs(DEAD_LETTERS, main="points")
         )
         return ReadPointsResult(outputs.points, outputs[DEAD_LETTERS])
@@ -92,16 +93,18 @@ class _InspectFn(beam.DoFn):
         yield 0, point_files.inspect_file(self._store, uri)
 
 
-def _number(gathered: tuple[int, Iterable[PointsFile]]) -> list[PointsPiece]:
-    return point_files.number_files(list(gathered[1]))
+def _number(
+    gathered: tuple[int, Iterable[PointsFile]], columns: PointColumns,
+) -> list[PointsPiece]:
+    return point_files.number_files(list(gathered[1]), columns)
 
 
 class _ReadFn(beam.DoFn):
-    def __init__(self, store: Store, columns: PointColumns) -> None:
-        self._store, self._columns = store, columns
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._counters = Counters("points_malformed")
 
     def process(self, piece: PointsPiece) -> Iterator[Any]:
-        for batch, letters in point_files.read_piece(self._store, piece, self._columns):
+        for batch, letters in point_files.read_piece(self._store, piece):
             yield from dead_letter_outputs(letters, self._counters, "points_malformed")
             yield batch

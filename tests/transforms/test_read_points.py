@@ -3,6 +3,7 @@
 import json
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
@@ -10,8 +11,9 @@ import pyproj
 import pytest
 import shapely
 from collecting import collect
+from scenes import Scene, make_collection
 
-from rasteret_beam import PointColumns, PointsError, ReadPoints
+from rasteret_beam import PointColumns, PointsError, ReadPoints, SampleOptions, SamplePoints
 
 LONLAT = PointColumns(crs="EPSG:4326")
 
@@ -107,11 +109,137 @@ def test_geojson_features_are_points_with_their_properties(tmp_path, lines):
     assert "point 2" in letters[0]
 
 
+def test_a_coordinate_of_geojson_beyond_all_numbers_is_a_dead_letter(tmp_path):
+    far = {"type": "Point", "coordinates": [10**400, 1]}
+    lines = [{**FEATURES[0], "geometry": far}, FEATURES[0]]
+    (tmp_path / "p.geojsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    rows, letters = _read(tmp_path / "p.geojsonl", PointColumns())
+    assert [row[1] == row[1] for row in rows] == [False, True]
+    assert "(b'coordinates that are no ')" in letters[0]
+
+
 def test_a_named_crs_of_geojson_is_heeded(tmp_path):
     crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
     body = {"type": "FeatureCollection", "crs": crs, "features": FEATURES[:1]}
     (tmp_path / "p.geojson").write_text(json.dumps(body), encoding="utf-8")
     assert _read(tmp_path / "p.geojson", PointColumns())[0][0][3] == "EPSG:32633"
+
+
+ZONES = {"a": "EPSG:32632", "b": "EPSG:32633"}
+
+
+def _zone_geojson(path, crs, name):
+    body = {"type": "FeatureCollection", "features": [
+        {"type": "Feature", "geometry": {"type": "Point", "coordinates": [500000, 5.5e6]},
+         "properties": {"name": name}},
+    ]}  # fmt: skip
+    if crs is not None:
+        body["crs"] = {"type": "name", "properties": {"name": crs}}
+    path.write_text(json.dumps(body), encoding="utf-8")
+
+
+def test_geoparquet_files_of_two_utm_zones_are_each_read_in_its_own(tmp_path):
+    for name, crs in ZONES.items():
+        projjson = json.loads(pyproj.CRS(crs).to_json())
+        _geoparquet(tmp_path / f"{name}.parquet", projjson)
+    rows, _ = _read(tmp_path / "*.parquet", PointColumns())
+    assert [row[3] for row in rows] == ["EPSG:32632"] * 2 + ["EPSG:32633"] * 2
+    assert [row[3] for row in _read(tmp_path / "*.parquet")[0]] == ["EPSG:4326"] * 4
+
+
+@pytest.mark.parametrize("named", ["a", "b"])
+def test_a_geojson_that_names_its_crs_names_it_for_no_other(tmp_path, named):
+    for name, crs in ZONES.items():
+        _zone_geojson(tmp_path / f"{name}.geojson", crs if name == named else None, name)
+    rows, _ = _read(tmp_path / "*.geojson", PointColumns())
+    assert {row[4]["name"]: row[3] for row in rows} == {
+        "a": "EPSG:4326", "b": "EPSG:4326", named: ZONES[named],
+    }  # fmt: skip
+
+
+def test_points_of_two_utm_zones_get_the_pixels_of_their_own(tmp_path):
+    scenes = [
+        Scene(name=name, pixels=np.full((1, 40, 40), value, "uint16"), epsg=int(crs[5:]),
+              origin=(499800.0, 5500200.0))
+        for (name, crs), value in zip(ZONES.items(), (7, 9), strict=True)
+    ]  # fmt: skip
+    collection = make_collection(tmp_path, scenes)
+    for name, crs in ZONES.items():
+        _zone_geojson(tmp_path / f"{name}.geojson", crs, name)
+    options = SampleOptions(("B1",), max_distance_pixels=20, return_neighbourhood="always")
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        points = pipeline | ReadPoints(pattern=str(tmp_path / "*.geojson"))
+        found = points.points | SamplePoints(collection=str(collection), options=options)
+        batches = collect(found.samples)
+    rows = [row for batch in batches for row in batch.samples.to_pylist()]
+    assert sorted((r["name"], r["record_id"], r["point_crs"], r["value"]) for r in rows) == [
+        ("a", "a", 32632, 7.0), ("b", "b", 32633, 9.0),
+    ]  # fmt: skip
+
+
+def test_each_file_has_a_column_of_geometries_of_its_own(tmp_path):
+    _geoparquet(tmp_path / "a.parquet", column="where")
+    _geoparquet(tmp_path / "b.parquet", column="place")
+    rows, _ = _read(tmp_path / "*.parquet", PointColumns())
+    assert [row[1:3] for row in rows[::2]] == [(1.0, 2.0), (1.0, 2.0)]
+    assert [row[4] for row in rows] == [{"name": "a"}, {"name": "b"}] * 2
+
+
+def test_a_column_that_is_only_elsewhere_the_geometries_is_kept(tmp_path):
+    _geoparquet(tmp_path / "a.parquet", column="where")
+    table = pa.table({"x": [3.0], "y": [4.0], "where": [b"field"], "name": ["c"]})
+    pq.write_table(table, tmp_path / "b.parquet")
+    rows, _ = _read(tmp_path / "*.parquet")
+    assert [row[1:3] for row in rows[::2]] == [(1.0, 2.0), (3.0, 4.0)]
+    assert rows[2][4] == {"x": 3.0, "y": 4.0, "where": b"field", "name": "c"}
+
+
+def test_each_file_has_coordinate_columns_of_its_own(tmp_path):
+    (tmp_path / "a.csv").write_text("lon,lat\n1,2\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("x,y\n3,4\n", encoding="utf-8")
+    assert [row[1:3] for row in _read(tmp_path / "*.csv")[0]] == [(1.0, 2.0), (3.0, 4.0)]
+
+
+def test_a_file_without_points_among_others_is_refused_by_its_name(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("easting,northing\n3,4\n", encoding="utf-8")
+    with pytest.raises(PointsError, match=r"b\.csv: Unsupported table input"):
+        _read(tmp_path / "*.csv")
+
+
+@pytest.mark.parametrize(
+    ("texts", "kept"),
+    [(("007", "abc"), ["007", "abc"]), (("true", "1"), ["true", "1"]),
+     (("2024-01-01", "2024-01-01T12:00:00Z"), ["2024-01-01", "2024-01-01T12:00:00Z"]),
+     (("007", "1.5"), [7.0, 1.5])],
+)  # fmt: skip
+def test_texts_of_csv_that_are_numbers_in_one_file_only_are_texts(tmp_path, texts, kept):
+    for name, text in zip("ab", texts, strict=True):
+        (tmp_path / f"{name}.csv").write_text(f"x,y,id\n1,2,{text}\n", encoding="utf-8")
+    assert [row[4]["id"] for row in _read(tmp_path / "*.csv")[0]] == kept
+
+
+def test_a_csv_whose_coordinate_is_no_number_harms_no_other_file(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("x,y\nhere,3\n4,5\n", encoding="utf-8")
+    rows, letters = _read(tmp_path / "*.csv")
+    assert [row[1] for row in rows[::2]] == [1.0, 4.0]
+    assert len(letters) == 1
+    assert "column 'x' holds 'here'" in letters[0]
+
+
+def test_texts_of_csv_take_the_type_that_a_parquet_file_says(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y,id\n1,2,007\n", encoding="utf-8")
+    pq.write_table(pa.table({"x": [3.0], "y": [4.0], "id": ["abc"]}), tmp_path / "b.parquet")
+    assert [row[4]["id"] for row in _read(tmp_path / "[ab].*")[0]] == ["007", "abc"]
+
+
+def test_types_that_cannot_be_one_are_refused_with_their_files(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y,id\n1,2,abc\n", encoding="utf-8")
+    pq.write_table(pa.table({"x": [3.0], "y": [4.0], "id": [7]}), tmp_path / "b.parquet")
+    told = r"column 'id' is string in .*a\.csv, int64 in .*b\.parquet; give it one type"
+    with pytest.raises(PointsError, match=told):
+        _read(tmp_path / "[ab].*")
 
 
 def test_files_of_one_input_share_a_schema(tmp_path):
@@ -140,6 +268,13 @@ def test_an_input_without_rows_is_one_empty_batch_with_its_schema(tmp_path):
         ("p.parquet", b"no parquet", "cannot be read as points"),
         ("p.geojson", b"{", "not GeoJSON features"),
         ("p.geojson", b'{"type": "Topology"}', "expected a FeatureCollection"),
+        ("p.geojson", b'{"type": "FeatureCollection"}', "'features' is missing, expected a list"),
+        ("p.geojson", b'{"type": "FeatureCollection", "features": {}}', "'features' is dict"),
+        ("p.geojson", b"[" * 100_000, "not GeoJSON features: maximum recursion depth"),
+        ("p.geojson", b'{"type": "Feature", "geometry": "here"}', "not GeoJSON features"),
+        ("p.geojson", b'{"type": "Feature", "properties": {"n": 1%s}}' % (b"0" * 30),
+         "property 'n' has values that are of no one type"),
+        ("p.csv", b"x,y,a,a\n1,2,3,4\n", r"several columns are named \['a'\]"),
         ("p.csv", b"a,b\n1,2\n", "Unsupported table input for point sampling"),
         ("p.csv", b"point_index,x,y\n1,2,3\n", "collide with Rasteret output columns"),
     ],

@@ -1,0 +1,31 @@
+"""The name of a points file -> its kind."""
+
+from __future__ import annotations
+
+from rasteret_beam.errors import PointsError
+from rasteret_beam.storage import redact
+
+PARQUET, CSV, GEOJSON = "parquet", "csv", "geojson"
+
+_SUFFIXES = (
+    (PARQUET, (".parquet", ".geoparquet", ".pq")),
+    (CSV, (".csv", ".tsv")),
+    (GEOJSON, (".geojson", ".json", ".geojsonl", ".ndjson", ".geojsons", ".jsonl")),
+)
+
+
+def kind_of(uri: str) -> str:
+    """Gives the kind of a file.
+
+    Raises:
+        PointsError: Its name tells none.
+    """
+    name = uri.partition("?")[0].lower().removesuffix(".gz")
+    for kind, suffixes in _SUFFIXES:
+        if name.endswith(suffixes):
+            return kind
+    msg = (
+        f"{redact(uri)}: not a points file by its name; expected .parquet, .geoparquet, .csv, "
+        ".geojson or newline-delimited .geojsonl"
+    )
+    raise PointsError(msg)
