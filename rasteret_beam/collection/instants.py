@@ -34,11 +34,11 @@ def parse_instant(text: str) -> dt.datetime:
     try:
         padded = _FRACTION.sub(lambda found: f".{found[1]:0<6.6}", padded)
         instant = dt.datetime.fromisoformat(padded.replace("Z", "+00:00"))
-    except ValueError as error:
+        if instant.tzinfo is not None:
+            instant = instant.astimezone(dt.timezone.utc).replace(tzinfo=None)
+    except (ValueError, OverflowError) as error:
         msg = f"Invalid date range: {text!r} is no date; expected YYYY-MM-DD or RFC 3339"
         raise OptionError(msg) from error
-    if instant.tzinfo is not None:
-        instant = instant.astimezone(dt.timezone.utc).replace(tzinfo=None)
     return instant
 
 

@@ -164,6 +164,8 @@ def datetime_of(stac: Mapping[str, Any]) -> dt.datetime | None:
 def instants_of(date_range: Sequence[str]) -> tuple[dt.datetime, dt.datetime]:
     """Gives a date range as instants; an end that is a day, month or year is all of it.
 
+    The year 9999 is the end of time: ranges that have no end are spelled so.
+
     Raises:
         OptionError: It is no range.
 
@@ -176,7 +178,7 @@ def instants_of(date_range: Sequence[str]) -> tuple[dt.datetime, dt.datetime]:
     start, end = (parse_instant(text) for text in date_range)
     partial = _PARTIAL_DATE.fullmatch(date_range[1].strip())
     if partial is not None:
-        end = _next(end, partial) - _INSTANT
+        end = _last(end, partial)
     if start > end:
         msg = f"Invalid date range: {date_range!r}; its start is after its end"
         raise OptionError(msg)
@@ -191,6 +193,14 @@ def _next(start: dt.datetime, partial: re.Match[str]) -> dt.datetime:
         years, month = divmod(start.month, _MONTHS)
         return start.replace(year=start.year + years, month=month + 1)
     return start.replace(year=start.year + 1)
+
+
+def _last(start: dt.datetime, partial: re.Match[str]) -> dt.datetime:
+    """The last instant of a day, month or year."""
+    try:
+        return _next(start, partial) - _INSTANT
+    except (OverflowError, ValueError):
+        return dt.datetime.max  # noqa: DTZ901 -- UTC, as all here
 
 
 def declared_crs(values: Mapping[str, Any]) -> str | None:

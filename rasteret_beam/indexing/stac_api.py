@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _PAGE_ITEMS = 1000
 _RETRIES = 5
 _MONTHS = 12
+_FIRST_IMAGES = dt.datetime(1972, 1, 1)  # noqa: DTZ001 -- UTC
 
 Interval = tuple[str, str] | None
 """Start and end of a search, RFC 3339; None for all times."""
@@ -143,13 +144,21 @@ def _months(start: dt.datetime, end: dt.datetime) -> Iterator[tuple[str, str]]:
     """Calendar months that cover an interval.
 
     Items on a border, or of more than a month, are found more than once; of rows that
-    are equal one is written.
+    are equal one is written. What is before Landsat or still to come is one interval each:
+    a range that has no end would take a search for each month up to the year 9999.
     """
+    now = dt.datetime.now(dt.timezone.utc).replace(tzinfo=None)
     while start <= end:
-        years, month = divmod(start.month, _MONTHS)
-        next_month = dt.datetime(start.year + years, month + 1, 1)  # noqa: DTZ001 -- UTC
-        yield _spelled(start, min(end, next_month))
-        start = next_month
+        if start > now:
+            yield _spelled(start, end)
+            return
+        if start < _FIRST_IMAGES:
+            after = _FIRST_IMAGES
+        else:
+            years, month = divmod(start.month, _MONTHS)
+            after = dt.datetime(start.year + years, month + 1, 1)  # noqa: DTZ001 -- UTC
+        yield _spelled(start, min(end, after))
+        start = after
 
 
 def _spelled(start: dt.datetime, end: dt.datetime) -> tuple[str, str]:

@@ -183,7 +183,7 @@ def _parsed(stac: Any) -> _Json:  # noqa: ANN401 -- JSON
     if isinstance(stac, str):
         try:
             stac = json.loads(stac)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             msg = f"Not JSON: {error}"
             raise RecordError(msg) from error
     if not isinstance(stac, dict):

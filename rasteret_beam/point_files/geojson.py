@@ -59,7 +59,8 @@ def _features(text: str) -> tuple[list[dict[str, Any]], str]:
     try:
         parsed = json.loads(text)
     except ValueError:
-        lines = [line.strip().lstrip("\x1e") for line in text.splitlines()]
+        # Not splitlines(): text may hold what Unicode calls a line's end.
+        lines = [line.strip().lstrip("\x1e") for line in text.split("\n")]
         return [json.loads(line) for line in lines if line], crs.LONLAT
     if parsed.get("type") == "FeatureCollection":
         if not isinstance(parsed.get("features"), list):

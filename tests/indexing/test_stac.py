@@ -12,6 +12,7 @@ from rasteret_beam.indexing.stac import (
     instants_of,
     resolve,
 )
+from rasteret_beam.indexing.stac_api import StacSearch
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 READING = StacReading()
@@ -149,6 +150,31 @@ def test_one_day_is_a_range():
 def test_an_end_that_is_a_month_or_year_is_all_of_it(end, last_day):
     # pystac_client's rule, and so rasteret's for an API.
     assert instants_of(("2024", end))[1].date() == last_day.date()
+
+
+@pytest.mark.parametrize("end", ["9999", "9999-12", "9999-12-31"])
+def test_a_range_that_has_no_end_is_spelled_as_the_year_9999(end):
+    reading = StacReading(date_range=("2020-01-01", end))
+    assert instants_of(reading.date_range) == (
+        utc(2020, 1, 1), utc(9999, 12, 31, 23, 59, 59, 999_999),
+    )
+    assert reading.wants(None, utc(2262, 4, 12))
+
+
+def test_a_search_without_an_end_is_no_search_of_each_month_to_come():
+    reading = StacReading(date_range=("1900-01-01", "9999-12-31"))
+    found = list(StacSearch(url="x", collections=("c",), reading=reading).parts(None))
+    assert [start for start, _ in found[1:]] == [end for _, end in found[:-1]]
+    assert (found[0][0], found[-1][1]) == ("1900-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z")
+    assert found[1] == ("1972-01-01T00:00:00Z", "1972-02-01T00:00:00Z")
+    # Some 650 of this century and the last; 97 000 otherwise.
+    assert len(found) < 2000
+
+
+@pytest.mark.parametrize("when", ["0001-01-01T00:00:00+02:00", "9999-12-31T23:00:00-02:00"])
+def test_a_datetime_before_or_after_all_time_is_no_date(when):
+    with pytest.raises(RecordError, match="no RFC 3339 date"):
+        properties(datetime=when)
 
 
 @pytest.mark.parametrize(

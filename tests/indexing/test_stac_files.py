@@ -96,11 +96,12 @@ def test_lines_may_end_as_on_windows(tmp_path):
 
 def test_a_broken_line_is_a_dead_letter_and_the_others_stay(tmp_path):
     path = tmp_path / "x.ndjson"
-    path.write_text(lines(stac("a"), "{broken", "[1]", stac("b")))
-    ids, (broken, no_object) = found(path)
+    path.write_text(lines(stac("a"), "{broken", "[1]", stac("b"), "[" * 10**5))
+    ids, (broken, no_object, deep) = found(path)
     assert ids == ["a", "b"]
     assert "x.ndjson', item 'number 2': Not JSON" in broken
     assert "item 'number 3': Expected a STAC object" in no_object
+    assert "item 'number 5': Not JSON: maximum recursion depth" in deep
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.ndjson"])
@@ -124,7 +125,7 @@ def test_many_items_come_in_batches(tmp_path):
     assert [len(batch.items) for batch in batches] == [1000, 1000, 500]
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"", b"5", b"[1]", b'"x"'])
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"", b"5", b"[1]", b'"x"', b"[" * 10**5])
 def test_what_is_no_stac_is_a_dead_letter(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
     ids, (message,) = found(tmp_path / "x.json")

@@ -109,6 +109,14 @@ def test_geojson_features_are_points_with_their_properties(tmp_path, lines):
     assert "point 2" in letters[0]
 
 
+def test_a_property_may_hold_what_unicode_calls_a_line_end(tmp_path):
+    feature = {**FEATURES[0], "properties": {"name": "a\u2028b"}}
+    text = "\n".join(json.dumps(feature, ensure_ascii=False) for _ in range(2))
+    (tmp_path / "p.geojsonl").write_text(text, encoding="utf-8")
+    rows, _ = _read(tmp_path / "p.geojsonl", PointColumns())
+    assert [row[4]["name"] for row in rows] == ["a\u2028b"] * 2
+
+
 def test_a_coordinate_of_geojson_beyond_all_numbers_is_a_dead_letter(tmp_path):
     far = {"type": "Point", "coordinates": [10**400, 1]}
     lines = [{**FEATURES[0], "geometry": far}, FEATURES[0]]
