@@ -12,7 +12,7 @@ LAYERS = [
     {"grid", "tiff", "storage", "options"},
     {"schema"},
     {"points", "collection", "sampling", "planning", "fetching", "output", "reporting",
-     "point_files", "bigquery", "replaying", "tabulating",
+     "point_files", "point_index", "bigquery", "replaying", "tabulating",
      "forecast", "row_sums"},
     {"messages"},
     {"indexing"},

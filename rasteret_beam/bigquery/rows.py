@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import shapely
 
 from rasteret_beam.errors import PointsError
 from rasteret_beam.grid import crs
+from rasteret_beam.point_index import hashed_all
 from rasteret_beam.points import EXTENSION_METADATA, EXTENSION_NAME, to_points
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rasteret_beam.points import PointColumns
 
 _GEOGRAPHY = b"google:sqlType:geography"
-_MAX_INDEX = (1 << 63) - 1
 _SEPARATOR, _NULL = b"\x1f", b"\x00"
 
 
@@ -102,9 +101,7 @@ def row_hashes(rows: pa.RecordBatch) -> np.ndarray:
         *texts, pa.scalar(_SEPARATOR, pa.binary()),
         null_handling="replace", null_replacement=_NULL,
     )  # fmt: skip
-    digests = (hashlib.blake2b(row, digest_size=8).digest() for row in joined.to_pylist())
-    found = np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
-    return (found & np.uint64(_MAX_INDEX)).astype(np.int64)
+    return hashed_all(joined.to_pylist())
 
 
 def _as_bytes(column: pa.Array) -> pa.Array:

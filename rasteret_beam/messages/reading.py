@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import functools
-import hashlib
 import json
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from rasteret_beam import point_index
 from rasteret_beam.errors import InvalidPointError, OptionError
 from rasteret_beam.messages import avro
 from rasteret_beam.points import COORDINATE_PAIRS, PointColumns
@@ -20,7 +20,6 @@ MESSAGE_FORMATS = ("json", "avro")
 INDEX_FIELD = "_point_index"
 """Field of a row that is to become its ``point_index``."""
 
-_MAX_INDEX = (1 << 63) - 1
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 _MICROSECOND = dt.timedelta(microseconds=1)
 _X, _Y = COORDINATE_PAIRS[0]
@@ -196,11 +195,11 @@ def _names(given: dict[str, Any]) -> str:
 
 
 def _index(name: str, value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_INDEX:
-        return value
+    number = point_index.whole_number(value)
+    if number is not None:
+        return number
     if isinstance(value, str) and value:
-        digest = hashlib.blake2b(value.encode(errors="surrogatepass"), digest_size=8).digest()
-        return int.from_bytes(digest, "big") & _MAX_INDEX
+        return point_index.hashed(value.encode(errors="surrogatepass"))
     msg = f"id {name!r} is {str(value)[:100]!r}, expected a whole number of 63 bits or text"
     raise InvalidPointError(msg)
 

@@ -1,7 +1,6 @@
 """Between one element a row and batches: ``BatchPoints`` in, ``ToRows`` out."""
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -12,15 +11,13 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from rasteret_beam import points, schema
+from rasteret_beam import point_index, points, schema
 from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch
 from rasteret_beam.errors import PointsError
 from rasteret_beam.points import BATCH_ROWS, PointColumns
 from rasteret_beam.tabulating import tabulate
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs
-
-_MAX_INDEX = (1 << 63) - 1
 
 
 class BatchPointsResult(NamedTuple):
@@ -49,7 +46,8 @@ class BatchPoints(NamedOutputs):
     Attributes:
         columns: Where in a row the point is, and its CRS (rows have no metadata: give
             it).
-        index_field: Field that becomes ``point_index``, an int. Without one the index
+        index_field: Field that becomes ``point_index``, a whole number. Without one the
+            index
             is a 63-bit hash of the row and its timestamp: the same in every retry, and
             shared by rows that are equal in both.
         schema: Arrow types of the fields, where Python's values leave them open (a
@@ -135,12 +133,13 @@ class _BatchFn(beam.DoFn):
     def _index(self, row: dict[str, Any], time: int, at: int, broken: dict[int, str]) -> int:
         if self._index_field is not None:
             value = row.pop(self._index_field, None)
-            if isinstance(value, int) and abs(value) <= _MAX_INDEX:
-                return value
-            broken[at] = f"index_field {self._index_field!r} is {value!r}, expected an int"
+            number = point_index.whole_number(value)
+            if number is not None:
+                return number
+            wanted = "a whole number of 63 bits"
+            broken[at] = f"index_field {self._index_field!r} is {value!r}, expected {wanted}"
         text = repr((sorted(row.items(), key=lambda item: item[0]), time))
-        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "big") & _MAX_INDEX
+        return point_index.hashed(text.encode())
 
 
 def _as_dict(row: Any) -> dict[str, Any]:  # noqa: ANN401 -- any row

@@ -4,6 +4,7 @@ import json
 import typing
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
@@ -83,14 +84,24 @@ def test_what_is_no_row_is_refused(row):
         _batches([row])
 
 
-def test_a_row_whose_index_is_no_int_is_a_dead_letter_and_harms_no_other():
-    rows = [{"lon": 1.0, "lat": 2.0, "key": key} for key in ("a", 5, 1 << 70, None)]
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, int])
+def test_an_index_may_be_an_integer_of_numpys(kind):
+    ((batch, _),), letters = _batches([{"lon": 1.0, "lat": 2.0, "key": kind(7)}], index_field="key")
+    assert letters == []
+    assert batch.points.select(["point_index", "point_x"]).to_pylist() == [
+        {"point_index": 7, "point_x": 1.0},
+    ]
+
+
+def test_a_row_whose_index_is_no_whole_number_is_a_dead_letter_and_harms_no_other():
+    keys = ("a", 5, 1 << 70, None, True, np.True_, 6.0)
+    rows = [{"lon": 1.0, "lat": 2.0, "key": key} for key in keys]
     ((batch, _),), letters = _batches(rows, index_field="key")
     assert batch.points.column("point_x").to_pylist().count(1.0) == 1
     assert 5 in batch.points.column("point_index").to_pylist()
-    assert sorted(letter.msg.split("is ")[-1] for letter in letters) == [
-        "'a', expected an int", f"{1 << 70}, expected an int", "None, expected an int",
-    ]
+    assert sorted(letter.msg.split("'key' is ")[-1] for letter in letters) == sorted(
+        f"{key!r}, expected a whole number of 63 bits" for key in keys if key != 5
+    )
 
 
 @pytest.mark.parametrize("at", [0, 1, 6, 9])
