@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rasteret_beam"
 LAYERS = [
     {"elements", "errors", "memory", "once"},
-    {"grid", "tiff", "storage", "options"},
+    {"grid", "tiff", "storage", "options", "json_values"},
     {"schema"},
     {"points", "collection", "sampling", "planning", "fetching", "output", "reporting",
      "point_files", "point_index", "bigquery", "replaying", "tabulating",

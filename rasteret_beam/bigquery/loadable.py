@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 
 from rasteret_beam.bigquery.names import safe_names
 from rasteret_beam.errors import OutputError
+from rasteret_beam.json_values import json_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ def _converted(array: Any, path: str) -> Any:  # noqa: ANN401, PLR0911 -- Arrow 
             return array.cast(target, safe=False)
     if any(is_kind(kind) for is_kind in _KEPT) or _decimal_type(kind):
         return array
-    return pa.array([None if v is None else _text(v) for v in array.to_pylist()], pa.string())
+    return pa.array(json_texts(array), pa.string())
 
 
 def _record(array: pa.StructArray, path: str) -> pa.StructArray:
@@ -110,10 +110,6 @@ def _without_nulls(items: Any, path: str) -> Any:  # noqa: ANN401 -- Arrow array
         return pa.StructArray.from_arrays(items.flatten(), [field.name for field in items.type])
     msg = f"column {path!r} has a null in a list of {items.type}: BigQuery's arrays hold none"
     raise OutputError(msg)
-
-
-def _text(value: Any) -> str:  # noqa: ANN401 -- any value
-    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _is_list(kind: pa.DataType) -> bool:

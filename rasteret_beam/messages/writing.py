@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import datetime as dt
 import json
-import math
 from typing import TYPE_CHECKING
 
 from rasteret_beam import schema
+from rasteret_beam.json_values import json_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,26 +17,12 @@ if TYPE_CHECKING:
 def json_messages(samples: pa.Table) -> Iterator[bytes]:
     """Writes each row as a JSON object, its columns in their order.
 
-    NaN and infinities, which JSON does not have, are null; times are RFC 3339 in UTC;
-    bytes are base64.
+    Values are as ``json_values`` gives them, at any depth; bytes are base64.
 
     Args:
         samples: Sample rows.
     """
-    for row in schema.plain(samples).to_pylist():
-        yield json.dumps({name: _plain(value) for name, value in row.items()}).encode()
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    if isinstance(value, dt.datetime):
-        naive = value if value.tzinfo is None else value.astimezone(dt.timezone.utc)
-        return naive.replace(tzinfo=None).isoformat() + "Z"
-    if isinstance(value, dt.date):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return value
+    table = schema.plain(samples)
+    columns = [json_values(column) for column in table.columns]
+    for row in zip(*columns, strict=True):
+        yield json.dumps(dict(zip(table.column_names, row, strict=True))).encode()

@@ -7,13 +7,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from rasteret_beam import bigquery, schema
 from rasteret_beam.errors import OptionError
 from rasteret_beam.grid import crs
+from rasteret_beam.json_values import json_texts
 from rasteret_beam.output.arranging import GROUP_ROWS
 from rasteret_beam.output.parts import LAT, LON
 
@@ -217,16 +217,20 @@ def _geo_metadata(bounds: tuple[float, float, float, float] | None) -> str:
 
 
 def _printable(table: pa.Table) -> pa.Table:
-    """The table as CSV can hold it: lists and structs as JSON, bytes as hexadecimal."""
+    """The table as CSV can hold it: what Arrow does not write of itself, as text."""
     for at, field in enumerate(table.schema):
-        if pa.types.is_nested(field.type):
-            texts = [None if v is None else json.dumps(v) for v in table[field.name].to_pylist()]
-        elif pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
-            texts = [None if v is None else v.hex() for v in table[field.name].to_pylist()]
-        elif pa.types.is_dictionary(field.type):
-            table = table.set_column(at, field.name, pc.cast(table[field.name], pa.string()))
-            continue
-        else:
-            continue
-        table = table.set_column(at, field.name, pa.array(texts, pa.string()))
+        column = table[field.name]
+        if pa.types.is_dictionary(field.type):
+            column = column.cast(field.type.value_type)
+        if not any(is_kind(column.type) for is_kind in _WRITTEN):
+            column = pa.array(json_texts(column, bytes.hex), pa.string())
+        table = table.set_column(at, field.name, column)
     return table
+
+
+_WRITTEN = (
+    pa.types.is_null, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating,
+    pa.types.is_decimal, pa.types.is_string, pa.types.is_large_string, pa.types.is_date,
+    pa.types.is_time, pa.types.is_timestamp,
+)  # fmt: skip
+"""Types that Arrow writes as CSV."""

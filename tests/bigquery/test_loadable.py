@@ -31,8 +31,10 @@ KINDS = {
     "money": (pa.array([decimal.Decimal("1.25")]), "NUMERIC", decimal.Decimal("1.25")),
     "exact": (pa.array([decimal.Decimal("1.5")], pa.decimal128(38, 12)), "BIGNUMERIC",
         decimal.Decimal("1.5")),
-    "vast": (pa.array([decimal.Decimal(1)], pa.decimal256(76, 0)), "STRING", '"1"'),
-    "lasts": (pa.array([60], pa.duration("s")), "STRING", '"0:01:00"'),
+    "vast": (pa.array([decimal.Decimal(1)], pa.decimal256(76, 0)), "STRING", "1"),
+    "lasts": (pa.array([60], pa.duration("s")), "STRING", "PT60S"),
+    "map of bytes": (pa.array([[("k", b"\xff")]], pa.map_(pa.string(), pa.binary())), "STRING",
+        '[["k", "/w=="]]'),
     "map": (pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int8())), "STRING", '[["k", 1]]'),
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Sample rows -> messages."""
 
 import datetime as dt
+import decimal
 import json
 
 import pyarrow as pa
@@ -28,6 +29,16 @@ def test_a_row_is_an_object_that_every_json_reader_takes():
     }  # fmt: skip
     assert (second["value"], second["status"], second["datetime"]) == (3.5, "NODATA", None)
     assert list(first) == table.column_names
+
+
+def test_a_row_may_hold_values_of_any_type_at_any_depth():
+    told = {"price": decimal.Decimal("1.50"), "at": dt.time(12), "nan": float("nan"),
+            "when": dt.datetime(2024, 3, 1), "raw": [b"\xff"]}  # fmt: skip # noqa: DTZ001 -- UTC
+    table = pa.table({"price": [told["price"]], "at": [told["at"]], "told": [told]})
+    (row,) = (json.loads(data, parse_constant=_refuse) for data in json_messages(table))
+    plain = {"price": "1.50", "at": "12:00:00"}
+    more = {"nan": None, "when": "2024-03-01T00:00:00Z", "raw": ["/w=="]}
+    assert row == {**plain, "told": {**plain, **more}}
 
 
 def _refuse(name):

@@ -1,5 +1,7 @@
 """Sample files: row groups, types, GeoParquet, CSV, and who can read them."""
 
+import datetime as dt
+import decimal
 import io
 import json
 
@@ -164,6 +166,40 @@ def test_csv_holds_lists_as_json_and_bytes_as_hexadecimal():
     table = pacsv.read_csv(_written("csv", batch([1.0], [2.0], columns=columns)))
     assert table["tags"].to_pylist() == ['["a", "b"]']
     assert table["raw"].to_pylist() == ["01ff"]
+
+
+NOON = dt.datetime(2024, 5, 12, 12)  # noqa: DTZ001 -- naive UTC
+INNER = {
+    "when": NOON, "day": NOON.date(), "at": NOON.time(), "price": decimal.Decimal("1.50"),
+    "raw": b"\x01\xff", "nan": float("nan"),
+}  # fmt: skip
+
+
+def test_csv_holds_structs_of_any_type_as_json_that_every_reader_takes():
+    columns = pa.record_batch({"told": [INNER], "prices": [[INNER["price"], None]]})
+    table = pacsv.read_csv(_written("csv", batch([1.0], [2.0], columns=columns)))
+    assert json.loads(table["told"][0].as_py(), parse_constant=pytest.fail) == {
+        "when": "2024-05-12T12:00:00Z", "day": "2024-05-12", "at": "12:00:00", "price": "1.50",
+        "raw": "01ff", "nan": None,
+    }  # fmt: skip
+    assert table["prices"].to_pylist() == ['["1.50", null]']
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [(pa.array([b"\xff\xfe"], pa.binary(2)), "fffe"),
+     (pa.array([b"\xff"]).dictionary_encode(), "ff"),
+     (pa.array([b"0" * 16], pa.uuid()), "30" * 16),
+     (pa.array([1500], pa.duration("ms")), "PT1.500S"),
+     (pa.array([NOON.time()]), "12:00:00.000000"),
+     (pa.array([INNER["price"]]), "1.50")],
+    ids=lambda value: str(getattr(value, "type", "")),
+)  # fmt: skip
+def test_csv_holds_columns_of_every_type(array, text):
+    columns = pa.RecordBatch.from_arrays([array], ["mine"])
+    file = _written("csv", batch([1.0], [2.0], columns=columns))
+    read = pacsv.ConvertOptions(column_types={"mine": pa.string()})
+    assert pacsv.read_csv(file, convert_options=read)["mine"].to_pylist() == [text]
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
