@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from rasteret_beam.errors import PointsError
 from rasteret_beam.point_files.kinds import CSV, PARQUET, kind_of
-from rasteret_beam.points import PointColumns, locate
+from rasteret_beam.points import OF_VIEWS, PointColumns, locate
 from rasteret_beam.storage import redact
 
 if TYPE_CHECKING:
@@ -106,8 +106,9 @@ def _unified(files: Sequence[PointsFile], schemas: Sequence[pa.Schema]) -> pa.Sc
             n_without_null[field.name] += not field.nullable
             # Of files with one type, one that says it counts before one whose texts look so.
             of_type = found.setdefault(field.name, {})
-            if field.type not in of_type or _is_guessed(of_type[field.type]):
-                of_type[field.type] = file
+            kind = OF_VIEWS.get(field.type, field.type)
+            if kind not in of_type or _is_guessed(of_type[kind]):
+                of_type[kind] = file
     return pa.schema([
         pa.field(name, _common_type(name, of_type), n_without_null[name] < len(files))
         for name, of_type in found.items()

@@ -14,6 +14,7 @@ from collecting import collect
 from scenes import Scene, make_collection
 
 from rasteret_beam import PointColumns, PointsError, ReadPoints, SampleOptions, SamplePoints
+from rasteret_beam.local import read_points
 
 LONLAT = PointColumns(crs="EPSG:4326")
 
@@ -248,6 +249,23 @@ def test_types_that_cannot_be_one_are_refused_with_their_files(tmp_path):
     told = r"column 'id' is string in .*a\.csv, int64 in .*b\.parquet; give it one type"
     with pytest.raises(PointsError, match=told):
         _read(tmp_path / "[ab].*")
+
+
+@pytest.mark.parametrize("files", ["b.parquet", "[ab].parquet"], ids=["alone", "beside others"])
+def test_text_and_geometries_may_come_as_views(tmp_path, files):
+    _geoparquet(tmp_path / "a.parquet")
+    table = pq.read_table(tmp_path / "a.parquet")
+    views = [table["where"].cast(pa.binary_view()), table["name"].cast(pa.string_view())]
+    table = pa.table(views, table.column_names).replace_schema_metadata(table.schema.metadata)
+    pq.write_table(table, tmp_path / "b.parquet")
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        found = collect((pipeline | ReadPoints(pattern=str(tmp_path / files))).points)
+    for batch in found:
+        rows = batch.points.take(pa.array([1, 0]))
+        assert rows.select(["point_x", "name"]).to_pylist()[1] == {"point_x": 1.0, "name": "a"}
+    table = table.select(["name"]).append_column("x", pa.array([1.0, 2.0]))
+    (batch, _), *_ = read_points(table.append_column("y", table["x"]), LONLAT)
+    assert batch.points.schema.field("name").type == pa.string()
 
 
 def test_files_of_one_input_share_a_schema(tmp_path):
