@@ -166,7 +166,8 @@ def test_a_geojson_that_names_its_crs_names_it_for_no_other(tmp_path, named):
     }  # fmt: skip
 
 
-def test_points_of_two_utm_zones_get_the_pixels_of_their_own(tmp_path):
+@pytest.mark.parametrize("join", ["broadcast", "partitioned"])
+def test_points_of_two_utm_zones_get_the_pixels_of_their_own(tmp_path, join):
     scenes = [
         Scene(name=name, pixels=np.full((1, 40, 40), value, "uint16"), epsg=int(crs[5:]),
               origin=(499800.0, 5500200.0))
@@ -178,7 +179,8 @@ def test_points_of_two_utm_zones_get_the_pixels_of_their_own(tmp_path):
     options = SampleOptions(("B1",), max_distance_pixels=20, return_neighbourhood="always")
     with beam.Pipeline("FnApiRunner") as pipeline:
         points = pipeline | ReadPoints(pattern=str(tmp_path / "*.geojson"))
-        found = points.points | SamplePoints(collection=str(collection), options=options)
+        sampling = SamplePoints(collection=str(collection), options=options, join=join)
+        found = points.points | sampling
         batches = collect(found.samples)
     rows = [row for batch in batches for row in batch.samples.to_pylist()]
     assert sorted((r["name"], r["record_id"], r["point_crs"], r["value"]) for r in rows) == [
