@@ -161,7 +161,19 @@ def test_difference_longitudes_beyond_180_match_as_they_are_and_wrapped(tmp_path
     wide = flat("wide", 2, origin=(160.0, 40.0))
     collection = make_collection(tmp_path, [west, wide])
     rows = sample_lonlat(collection, [185.5], [5.5])
-    assert by_record(rows)["wide"] == 2.0
+    assert by_record(rows) == {"wide": 2.0}
+    # West's bbox holds the wrapped point; its pixels are looked for where the point is.
+    (row,) = sample_lonlat(
+        collection, [185.5], [5.5], unmatched="emit", filters=Filters(where="id = 'west'"),
+    )
+    assert row["status"] == "OUT_OF_EXTENT"
+
+
+def test_rule_3_3_rasters_in_degrees_hold_points_in_their_own_turn_only(tmp_path):
+    scenes = [flat("to360", 1, origin=(340.0, 40.0)), flat("from180", 2, origin=(-180.0, 40.0))]
+    collection = make_collection(tmp_path, scenes)
+    rows = sample_lonlat(collection, [345.5, -14.5, 185.5, -174.5], [5.5] * 4)
+    assert values(rows) == {0: 1.0, 3: 2.0}
 
 
 def test_difference_a_wrapped_longitude_finds_records_in_another_crs(tmp_path):

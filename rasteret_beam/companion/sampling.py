@@ -15,11 +15,12 @@ from rasteret_beam.collection.filters import Filters
 from rasteret_beam.collection.query import CollectionQuery
 from rasteret_beam.collection.records import check_bands, check_schema, read_dataset
 from rasteret_beam.elements import PointBatch
-from rasteret_beam.errors import CollectionError, CrsError, PointsError
+from rasteret_beam.errors import CollectionError, PointsError
 from rasteret_beam.grid import crs
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.planning import Planner
 from rasteret_beam.planning.footprints import newest_first
+from rasteret_beam.planning.positions import BatchPositions
 from rasteret_beam.schema import POINT_COLUMNS
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from rasteret_beam.points import PointColumns
     from rasteret_beam.storage import Store
 
-_HALF_TURN = 180
 _MARGIN_DEGREES = 1e-6
 
 
@@ -108,19 +108,10 @@ def box_of(batches: Sequence[PointBatch]) -> tuple[float, float, float, float] |
     """
     sides: list[tuple[float, float, float, float]] = []
     for batch in batches:
-        if crs.epsg(batch.crs) is None:
+        work = BatchPositions(batch)
+        if crs.epsg(batch.crs) is None or len(work.nowhere(crs.LONLAT)):
             return None
-        x, y = (_floats(batch.points.column(name)) for name in ("point_x", "point_y"))
-        there = np.isfinite(x) & np.isfinite(y)
-        try:
-            lon, lat = crs.transform(batch.crs, crs.LONLAT, x[there], y[there])
-        except CrsError:
-            return None
-        if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
-            return None
-        # Longitudes beyond +-180 are matched as they are, and wrapped.
-        wide = np.abs(lon) > _HALF_TURN
-        lon = np.concatenate([lon, (lon[wide] + _HALF_TURN) % (2 * _HALF_TURN) - _HALF_TURN])
+        lon, lat, _ = work.lonlat(crs.LONLAT)
         if len(lon):
             sides.append((lon.min(), lat.min(), lon.max(), lat.max()))
     if not sides:
@@ -180,7 +171,3 @@ def _in_order(
     )
     order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])
     return samples.take(order).combine_chunks()
-
-
-def _floats(column: pa.Array) -> np.ndarray:
-    return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)

@@ -15,6 +15,9 @@ from rasteret_beam.errors import CrsError
 LONLAT = "EPSG:4326"
 """The CRS of record footprints; OGC:CRS84 is the same with x, y order."""
 
+HALF_TURN = 180
+"""Half a turn of longitude, in degrees."""
+
 _LONLAT_SPELLINGS = frozenset({"OGC:CRS84", "CRS84", "EPSG:4326", "URN:OGC:DEF:CRS:OGC:1.3:CRS84"})
 
 
@@ -112,6 +115,24 @@ def lonlat_of(crs: str | None) -> str | None:
         geodetic = _parse(crs).geodetic_crs
         return None if geodetic is None else normalise(geodetic.to_json())
     return LONLAT
+
+
+def wrapped(lon: np.ndarray) -> np.ndarray:
+    """Gives longitudes within +-180, without losing a digit; those there stay as they are.
+
+    Args:
+        lon: float64, in degrees.
+
+    Returns:
+        float64, same shape; NaN where it is not finite.
+
+    >>> wrapped(np.array([10.1, 180.0, 185.5, -540.0])).tolist()
+    [10.1, 180.0, -174.5, -180.0]
+    """
+    with np.errstate(invalid="ignore"):
+        rest = np.fmod(lon, 2 * HALF_TURN)
+        turns = (rest >= HALF_TURN) * 1 - (rest < -HALF_TURN) * 1
+    return np.where(np.abs(lon) <= HALF_TURN, lon, rest - 2 * HALF_TURN * turns)
 
 
 def short(crs: str | None) -> str:

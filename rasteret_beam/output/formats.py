@@ -31,7 +31,7 @@ LEAST_GROUP_ROWS, MOST_GROUP_ROWS = GROUP_ROWS // 2, GROUP_ROWS * 3 // 2
 
 _GEOMETRY, _GEOMETRY_BBOX = "geometry", "geometry_bbox"
 _COMPRESSION_LEVEL = 3
-_HALF_TURN, _POLE = 180, 90
+_POLE = 90
 _DELTAS = {"point_index": "DELTA_BINARY_PACKED"}
 _LITTLE_ENDIAN, _POINT = 1, 1
 _WKB_POINT = np.dtype([("order", "u1"), ("kind", "<u4"), ("x", "<f8"), ("y", "<f8")])
@@ -165,8 +165,7 @@ def _with_geography(table: pa.Table) -> pa.Table:
     """
     _check_free(table, (bigquery.GEOGRAPHY_COLUMN,), "BigQuery")
     lon, lat = (table[name].to_numpy() for name in (LON, LAT))
-    around = np.where(np.abs(lon) > _HALF_TURN, (lon + _HALF_TURN) % 360 - _HALF_TURN, lon)
-    points = _wkb_points(around, lat, np.abs(lat) <= _POLE)
+    points = _wkb_points(crs.wrapped(lon), lat, np.abs(lat) <= _POLE)
     return table.drop_columns([LON, LAT]).append_column(bigquery.GEOGRAPHY_COLUMN, points)
 
 

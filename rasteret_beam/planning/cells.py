@@ -36,7 +36,6 @@ CHUNK_BYTES = 64 * 1024 * 1024
 """Tile tables of the records that are held at once, in bytes."""
 
 _RECORD_BYTES = 2048
-_TURN = 360
 
 
 def split_by_cell(
@@ -57,7 +56,7 @@ def split_by_cell(
         cells[work.valid] = ANYWHERE
     else:
         lon, lat, points = work.lonlat(crs.LONLAT)
-        within = np.abs(lon) <= _TURN / 2
+        within = np.abs(lon) <= crs.HALF_TURN
         cells[points[within]] = cell_of(lon[within], lat[within])
         cells[work.nowhere(crs.LONLAT)] = ANYWHERE
     if not work.n_points:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rasteret_beam.elements import PointBatch, Record
     from rasteret_beam.options import SampleOptions
 
-_HALF_TURN = 180
 _PAIRS_AT_ONCE = 4_000_000
 _FEW_BOXES = 128
 """Up to here every point is compared with every box; more are worth a tree of the points."""
@@ -96,10 +95,9 @@ class BatchPositions:
             finite = np.isfinite(lon) & np.isfinite(lat)
             self._nowhere[space] = points[~finite]
             lon, lat, points = lon[finite], lat[finite], points[finite]
-            wide = np.abs(lon) > _HALF_TURN
-            wrapped = (lon[wide] + _HALF_TURN) % (2 * _HALF_TURN) - _HALF_TURN
+            wide = np.abs(lon) > crs.HALF_TURN
             self._placed[space] = (
-                np.concatenate([lon, wrapped]),
+                np.concatenate([lon, crs.wrapped(lon[wide])]),
                 np.concatenate([lat, lat[wide]]),
                 np.concatenate([points, points[wide]]),
             )

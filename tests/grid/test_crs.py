@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pyproj
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rasteret_beam.errors import CrsError
 from rasteret_beam.grid import crs
@@ -146,6 +149,22 @@ def test_a_point_east_of_the_antimeridian_is_west_of_its_zones_middle():
 def test_no_points_give_no_points():
     x, y = crs.transform("EPSG:4326", "EPSG:32633", np.array([]), np.array([]))
     assert x.shape == y.shape == (0,)
+
+
+# Turns
+
+
+@given(st.integers(-1500, 1500).map(float) | st.floats(-1500, 1500))
+def test_wrapping_loses_no_digit(lon):
+    (found,) = crs.wrapped(np.array([lon])).tolist()
+    assert -180 <= found <= 180
+    assert math.remainder(found - math.fmod(lon, 360), 360) == 0
+    assert found == lon or abs(lon) > 180
+
+
+@pytest.mark.parametrize("lon", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_has_no_place(lon):
+    assert np.isnan(crs.wrapped(np.array([lon]))).all()
 
 
 # Other celestial bodies

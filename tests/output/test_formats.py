@@ -43,6 +43,14 @@ def test_row_groups_have_50_000_to_150_000_rows_but_for_a_small_file(n_rows):
     assert min(sizes) >= min(50_000, n_rows)
 
 
+def test_to_bigquery_longitudes_are_within_half_a_turn():
+    lon = [185.5, -174.5, 10.1, 180.0, -540.0]
+    table = pq.read_table(_written("bigquery", batch(lon, [5.0] * 5, of=record())))
+    found = dict(zip(table["point_x"].to_pylist(), table["geog"].to_pylist(), strict=True))
+    places = {lon: shapely.from_wkb(wkb).x for lon, wkb in found.items()}
+    assert places == {185.5: -174.5, -174.5: -174.5, 10.1: 10.1, 180.0: 180.0, -540.0: -180.0}
+
+
 def test_points_at_one_place_still_make_several_row_groups():
     sizes = _row_groups(_written("parquet", batch(np.zeros(400_000), np.zeros(400_000))))
     assert sum(sizes) == 400_000
