@@ -53,7 +53,7 @@ class ReadCollection(NamedOutputs):
         """Lists the files, then reads them."""
         outputs = (
             pbegin
-            | beam.Impulse()
+            | "Query" >> beam.Impulse()
             | "ListFragments" >> beam.FlatMap(_list_fragments, self.query)
             | "SpreadFragments" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(

@@ -59,7 +59,7 @@ class ReadPoints(NamedOutputs):
         """Lists, counts, numbers and reads the files."""
         outputs = (
             pbegin
-            | beam.Impulse()
+            | "Pattern" >> beam.Impulse()
             | "ListFiles" >> beam.ParDo(_ListFilesFn(self.store, self.pattern))
             | "SpreadFiles" >> beam.Reshuffle()
             | "Inspect" >> beam.ParDo(_InspectFn(self.store))
