@@ -7,27 +7,32 @@ import shapely
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from rasteret_beam.grid import crs
 from rasteret_beam.indexing.footprint import Extent, Footprint, footprint_of, join
 
 WORLD = (-180.0, -90.0, 180.0, 90.0)
 POLAR_NORTH, POLAR_SOUTH, LAEA = "EPSG:3413", "EPSG:3031", "EPSG:3035"
 
 
-def centres(extent, crs, n=64):
+def centres(extent, of_image, n=64):
     """Longitudes and latitudes of pixel centres: all, or n x n with those at the edges."""
     rows = np.unique(np.linspace(0, extent.height - 1, n).round())
     cols = np.unique(np.linspace(0, extent.width - 1, n).round())
     row, col = np.meshgrid(rows, cols, indexing="ij")
     x = extent.origin[0] + (col.ravel() + 0.5) * extent.scale[0]
     y = extent.origin[1] + (row.ravel() + 0.5) * extent.scale[1]
-    lon, lat = pyproj.Transformer.from_crs(crs, 4326, always_xy=True).transform(x, y)
+    lon, lat = pyproj.Transformer.from_crs(of_image, 4326, always_xy=True).transform(x, y)
     real = np.isfinite(lon) & np.isfinite(lat)
     return lon[real], lat[real]
 
 
 def outside(bbox, lon, lat):
-    """How many of the places a bbox does not hold."""
-    held = (lon >= bbox[0]) & (lon <= bbox[2]) & (lat >= bbox[1]) & (lat <= bbox[3])
+    """How many of the places a bbox does not hold, as points are matched: wrapped too.
+
+    PROJ's -180 may be less by a rounding.
+    """
+    across = [(one >= bbox[0]) & (one <= bbox[2]) for one in (lon, crs.wrapped(lon))]
+    held = (across[0] | across[1]) & (lat >= bbox[1]) & (lat <= bbox[3])
     return int((~held).sum())
 
 
