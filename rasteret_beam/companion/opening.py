@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import pathlib
-import urllib.parse
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +16,7 @@ from rasteret_beam.companion.views import View
 from rasteret_beam.errors import CollectionError
 from rasteret_beam.schema import METADATA_SUFFIX, REQUIRED_COLUMNS
 from rasteret_beam.storage import redact
+from rasteret_beam.storage.addresses import plain_path
 
 if TYPE_CHECKING:
     from rasteret_beam.storage import Store
@@ -141,5 +141,4 @@ def _dates(text: str) -> tuple[dt.datetime, dt.datetime] | None:
 
 
 def _stem(uri: str) -> str:
-    path = urllib.parse.urlsplit(uri).path if "://" in uri else uri
-    return pathlib.PurePosixPath(path.rstrip("/")).stem
+    return pathlib.PurePosixPath(plain_path(uri).rstrip("/")).stem

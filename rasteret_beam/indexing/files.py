@@ -9,7 +9,7 @@ from rasteret_beam.errors import FetchError, RasteretBeamError
 from rasteret_beam.indexing import naming
 from rasteret_beam.indexing.items import EVERY_SAMPLE, AssetRef, Item, ItemBatch, dead_letter
 from rasteret_beam.storage import redact
-from rasteret_beam.storage.addresses import has_wildcard, local_path
+from rasteret_beam.storage.addresses import has_wildcard, local_path, split_root
 from rasteret_beam.storage.files import RangeFile
 
 if TYPE_CHECKING:
@@ -134,4 +134,4 @@ def _is_list(inputs: str) -> bool:
 
 
 def _is_tiff(uri: str) -> bool:
-    return uri.partition("?")[0].lower().endswith((".tif", ".tiff", ".gtiff", ".cog"))
+    return split_root(uri)[1].lower().endswith((".tif", ".tiff", ".gtiff", ".cog"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 from rasteret_beam.elements import DeadLetter, stages
 from rasteret_beam.errors import OptionError, RasteretBeamError
 from rasteret_beam.storage import redact
+from rasteret_beam.storage.addresses import with_prefix
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -123,7 +124,7 @@ def rewrite_href(href: str, patterns: Mapping[str, str]) -> str:
     """
     for prefix, replacement in patterns.items():
         if href.startswith(prefix):
-            return replacement + href[len(prefix) :]
+            return with_prefix(href, prefix, replacement)
     return href
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import pathlib
 import re
-import urllib.parse
 from typing import TYPE_CHECKING
 
 from rasteret_beam.errors import OptionError, RecordError
-from rasteret_beam.storage.addresses import local_path
+from rasteret_beam.storage.addresses import local_path, plain_path, split_root
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +45,7 @@ def find_datetime(pattern: str, href: str) -> dt.datetime:
     >>> find_datetime(r"_(\d{8})T(\d{6})_", "s3://b/S2A_20240131T101112_B04.tif")
     datetime.datetime(2024, 1, 31, 10, 11, 12)
     """
-    path = urllib.parse.urlsplit(href).path if "://" in href else href
+    path = split_root(href)[1]
     found = re.search(pattern, path.rsplit("/", 1)[-1]) or re.search(pattern, path)
     if found is None:
         msg = f"datetime_pattern {pattern!r} matches nothing in {path!r}"
@@ -110,6 +109,5 @@ def stem(href: str) -> str:
 
 
 def _stem_parts(href: str) -> list[str]:
-    path = urllib.parse.urlsplit(href).path if "://" in href else href
-    pure = pathlib.PurePosixPath(urllib.parse.unquote(path))
+    pure = pathlib.PurePosixPath(plain_path(href))
     return [*(part for part in pure.parent.parts if part != "/"), pure.stem]

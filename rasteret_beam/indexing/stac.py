@@ -7,7 +7,6 @@ import datetime as dt
 import math
 import posixpath
 import re
-import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 from rasteret_beam.collection.bands import choose_assets
@@ -19,6 +18,7 @@ from rasteret_beam.errors import CrsError, OptionError, RecordError
 from rasteret_beam.grid import crs
 from rasteret_beam.indexing import naming
 from rasteret_beam.indexing.items import AssetRef, Item, check_bands_apart, rewrite_href
+from rasteret_beam.storage.addresses import split_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -237,12 +237,9 @@ def resolve(href: str, base_href: str | None) -> str:
     if "://" in href or base_href is None:
         return naming.absolute_href(href)
     # Path by path: urljoin knows no s3: and gs:, and takes S2A:B04.tif for a scheme.
-    root, base = "", base_href
-    if "://" in base_href:
-        parts = urllib.parse.urlsplit(base_href)
-        root, base = f"{parts.scheme}://{parts.netloc}", parts.path
-        if href.startswith("//"):
-            return f"{parts.scheme}:{href}"
+    root, base = split_root(base_href)
+    if root and href.startswith("//"):
+        return f"{root.partition('//')[0]}{href}"
     path = posixpath.normpath(posixpath.join(posixpath.dirname(base) or "/"[: len(root)], href))
     return root + path if root else naming.absolute_href(path)
 

@@ -12,7 +12,7 @@ from rasteret_beam.errors import FetchError, RasteretBeamError, RecordError
 from rasteret_beam.indexing import naming
 from rasteret_beam.indexing.items import Item, ItemBatch, dead_letter
 from rasteret_beam.indexing.stac import StacReading, check_item, datetime_of, links_of, resolve
-from rasteret_beam.storage.addresses import has_wildcard, local_path
+from rasteret_beam.storage.addresses import has_wildcard, local_path, split_root
 from rasteret_beam.storage.files import RangeFile
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _json_below(store: Store, folder: str) -> list[str]:
 
 
 def _is_lines(uri: str) -> bool:
-    return uri.partition("?")[0].lower().endswith(_LINES)
+    return split_root(uri)[1].lower().endswith(_LINES)
 
 
 def _load(store: Store, named: Named) -> _Json | list[str] | RasteretBeamError:

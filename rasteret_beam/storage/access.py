@@ -13,7 +13,7 @@ import unicodedata
 import urllib.parse
 
 from rasteret_beam.errors import FetchError, OptionError
-from rasteret_beam.storage.addresses import local_path, redact
+from rasteret_beam.storage.addresses import is_bucket, local_path, redact, split_root
 
 SCHEMES = ("gs", "s3", "http", "https")
 """Kinds of remote addresses that are read; ``file`` stands for local ones."""
@@ -165,10 +165,9 @@ def _content_refusal(access: Access, uri: str) -> str | None:
     if access.schemes is not None and parts.scheme not in access.schemes:
         return f"scheme {parts.scheme!r} is not one of --allow_schemes ({','.join(access.schemes)})"
     # A bucket's name is no host's: nothing is resolved, and case matters.
-    is_web = parts.scheme in ("http", "https")
-    return _host_refusal(
-        access, plain_host(parts.hostname or "") if is_web else parts.netloc, is_web=is_web,
-    )
+    is_web = not is_bucket(uri)
+    host = plain_host(parts.hostname or "") if is_web else split_root(uri)[0][len("gs://") :]
+    return _host_refusal(access, host, is_web=is_web)
 
 
 def _local_refusal(access: Access) -> str | None:

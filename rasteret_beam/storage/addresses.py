@@ -1,4 +1,9 @@
-"""What an address means: local or not, a pattern or not, and how it is told to people."""
+"""What an address means: local or not, a pattern or not, and how it is told to people.
+
+Web addresses and ``file://`` are escaped, and may have a query. In gs:// and s3:// all that
+follows the bucket is the key, letter by letter, as listings and catalogues tell it:
+``s3://b/a%20b.tif`` is not ``s3://b/a b.tif``, and ``?`` and ``#`` are letters.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,8 @@ if TYPE_CHECKING:
 _USER = re.compile(
     r"(?i)(://|%(?:25)*3a%(?:25)*2f%(?:25)*2f)[^/?#]*(?:@|%(?:25)*40)",
 )
+# Keys have no query. What looks like one that signs may have been meant as one.
+_QUERY_OF_KEY = re.compile(r"(?is)(?:\?|%(?:25)*3f)[^/=%]*(?:=|%(?:25)*3d).+")
 _QUERY = re.compile(r"(?is)(?:\?|%(?:25)*3f).+")
 _FRAGMENT = re.compile(r"(?s)#.*")
 _QUERY_IN_TEXT = re.compile(r"(?i)(?:\?|%(?:25)*3f)[^\s\"'<>)]+")
@@ -29,6 +36,40 @@ def local_path(uri: str) -> pathlib.Path | None:
     if uri[:7].lower() == "file://":
         return pathlib.Path(urllib.parse.unquote(urllib.parse.urlsplit(uri).path))
     return None if "://" in uri else pathlib.Path(uri)
+
+
+def is_bucket(uri: str) -> bool:
+    """Tells whether a URI is of an object in a bucket."""
+    return uri.startswith(("gs://", "s3://"))
+
+
+def split_root(uri: str) -> tuple[str, str]:
+    """Parts an address into scheme with host or bucket, and path as it is spelled there.
+
+    A web address's query is in neither; a local path has no root.
+
+    >>> split_root("s3://b/a%20b?1.tif"), split_root("https://h/a%20b.tif?sig=x")
+    (('s3://b', '/a%20b?1.tif'), ('https://h', '/a%20b.tif'))
+    """
+    if is_bucket(uri):
+        scheme, _, rest = uri.partition("://")
+        bucket, slash, key = rest.partition("/")
+        return f"{scheme}://{bucket}", slash + key
+    path = local_path(uri)
+    if path is not None:
+        return "", str(path) if "://" in uri else uri
+    parts = urllib.parse.urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc}", parts.path
+
+
+def plain_path(uri: str) -> str:
+    """Gives an address's path as people read it: that of a web address is unescaped.
+
+    >>> plain_path("s3://b/a%20b.tif"), plain_path("https://h/a%20b.tif?sig=x")
+    ('/a%20b.tif', '/a b.tif')
+    """
+    path = split_root(uri)[1]
+    return urllib.parse.unquote(path) if _is_escaped(uri) else path
 
 
 def check_rewrites(rewrites: Sequence[tuple[str, str]]) -> None:
@@ -56,7 +97,25 @@ def rewritten(uri: str, rewrites: Sequence[tuple[str, str]]) -> str:
     if not fitting:
         return uri
     old, new = max(fitting, key=lambda pair: len(pair[0]))
-    return new + uri[len(old) :]
+    return with_prefix(uri, old, new)
+
+
+def with_prefix(uri: str, old: str, new: str) -> str:
+    """Gives an address with another beginning, and its end as it is spelled there.
+
+    >>> with_prefix("https://a.org/x%20y.tif?v=1", "https://a.org/", "s3://a/")
+    's3://a/x y.tif'
+    """
+    rest = uri[len(old) :]
+    if _is_escaped(old) and not _is_escaped(new):
+        rest = urllib.parse.unquote(re.split("[?#]", rest, maxsplit=1)[0])
+    elif _is_escaped(new) and not _is_escaped(old):
+        rest = urllib.parse.quote(rest, safe="/:=,@")
+    return new + rest
+
+
+def _is_escaped(uri: str) -> bool:
+    return uri.lower().startswith(("http://", "https://", "file://"))
 
 
 def has_wildcard(pattern: str) -> bool:
@@ -80,6 +139,8 @@ def redact(uri: str) -> str:
     """
     if not _REMOTE.search(uri):
         return uri
+    if is_bucket(uri) and not _REMOTE.search(uri, len("gs://")):
+        return _QUERY_OF_KEY.sub("?REDACTED", _USER.sub(r"\1", uri))
     bare = _FRAGMENT.sub("", _USER.sub(r"\1", uri))
     return _QUERY.sub("?REDACTED", bare)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import urllib.parse
 from typing import TYPE_CHECKING, NamedTuple
 
 import obstore
@@ -18,6 +17,7 @@ from obstore.exceptions import (
 from rasteret_beam.elements import FileInfo
 from rasteret_beam.errors import FetchError
 from rasteret_beam.storage.accounts import Client, open_client
+from rasteret_beam.storage.addresses import split_root
 from rasteret_beam.storage.answers import UNKNOWN_SIZE, Answer, BeyondEndError
 from rasteret_beam.storage.pacing import TemporaryError
 
@@ -49,11 +49,6 @@ class Way(NamedTuple):
     account: Account
     allow_http: bool
     timeout_seconds: float
-
-
-def is_bucket(uri: str) -> bool:
-    """Tells whether a URI is of an object in a bucket."""
-    return uri.startswith(("gs://", "s3://"))
 
 
 def fetch(uri: str, offset: int, length: int, way: Way) -> Answer:
@@ -94,11 +89,10 @@ def list_below(folder: str, way: Way) -> list[tuple[str, int]]:
         FetchError: Not permitted.
         TemporaryError: Another attempt may do.
     """
-    parts = urllib.parse.urlsplit(folder)
-    root = f"{parts.scheme}://{parts.netloc}/"
+    root, _ = split_root(folder)
     with _asked(folder.rstrip("/") + "/", way) as (store, prefix):
         return sorted(
-            (root + str(meta["path"]), int(meta["size"]))
+            (f"{root}/{meta['path']}", int(meta["size"]))
             for page in obstore.list(store, prefix=prefix)
             for meta in page
         )
@@ -110,16 +104,16 @@ def _asked(uri: str, way: Way) -> Iterator[tuple[obstore.store.ObjectStore, str]
 
     It tells them by text alone, addresses included.
     """
-    parts = urllib.parse.urlsplit(uri)
+    root, path = split_root(uri)
+    scheme, _, bucket = root.partition("://")
     try:
-        client = open_client(Client(parts.scheme, parts.netloc, *way))
-        yield client, urllib.parse.unquote(parts.path).lstrip("/")
+        yield open_client(Client(scheme, bucket, *way)), path.lstrip("/")
     except FetchError:
         raise
     except (OSError, BaseError, ValueError) as error:
         text = str(error).strip()
         told = f"{type(error).__name__}: {_SECRETS.sub('REDACTED', text.split(chr(10))[0])}"
-        raise _judged(error, text, told + _advice(text, parts.scheme, way.account)) from None
+        raise _judged(error, text, told + _advice(text, scheme, way.account)) from None
 
 
 def _advice(text: str, scheme: str, account: Account) -> str:

@@ -7,7 +7,6 @@ import copy
 import dataclasses
 import glob
 import os
-import urllib.parse
 from typing import TYPE_CHECKING, TypeVar
 
 from rasteret_beam.elements import FileInfo
@@ -20,10 +19,12 @@ from rasteret_beam.storage.addresses import (
     check_rewrites,
     fixed_folder,
     has_wildcard,
+    is_bucket,
     local_path,
     matching,
     redact,
     rewritten,
+    split_root,
 )
 from rasteret_beam.storage.answers import (
     UNKNOWN_SIZE,
@@ -194,7 +195,7 @@ class Store:
         path = local_path(address)
         if path is not None:
             return local_files.list_below(path)
-        if not buckets.is_bucket(address):
+        if not is_bucket(address):
             msg = f"{redact(folder)}: a web server has no listing; name the files one by one"
             raise FetchError(msg)
         return _raised(self._paced(
@@ -246,13 +247,13 @@ class Store:
             return Outcome(error, 0)
 
     def _get(self, place: str, span: ByteRange) -> Answer:
-        if buckets.is_bucket(place):
+        if is_bucket(place):
             return buckets.fetch(place, *span, self._way)
         timeout = self.retries.timeout_seconds
         return web.fetch(place, *span, access=self._access, timeout=timeout)
 
     def _head(self, place: str) -> FileInfo | None:
-        if buckets.is_bucket(place):
+        if is_bucket(place):
             return buckets.head(place, self._way)
         return web.head(place, access=self._access, timeout=self.retries.timeout_seconds)
 
@@ -274,8 +275,8 @@ class Store:
 
         Signatures are made for each attempt: they may end while a host makes us wait.
         """
-        parts = urllib.parse.urlsplit(address)
-        pace = pace_of(f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}")
+        scheme, _, host = split_root(address)[0].partition("://")
+        pace = pace_of(f"{scheme}://{host.rpartition('@')[2].lower()}")
         outcome = pace.run(
             lambda: ask(self._signed(address) if sign else address), self.retries,
         )

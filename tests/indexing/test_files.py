@@ -132,6 +132,18 @@ def test_local_addresses_are_given_in_full(tmp_path, monkeypatch):
 # What each is called
 
 
+@pytest.mark.parametrize("root", ["s3://b/", "gs://b/", "/data/"])
+def test_names_in_buckets_and_folders_are_as_they_are_spelled(root):
+    hrefs = [f"{root}a%20b?20240101.tif", f"{root}a b?20240102.tif"]
+    found = items(hrefs, datetime_pattern=r"\?(\d{8})")
+    assert [item.id for item in found] == ["a%20b?20240101", "a b?20240102"]
+    assert list_files(STORE, f"{root}a#1.tif") == [f"{root}a#1.tif"]
+
+
+def test_names_on_web_servers_are_unescaped():
+    assert [item.id for item in items(["https://h/a%20b.tif?x=1"])] == ["a b"]
+
+
 def test_a_file_is_called_by_its_stem(tmp_path):
     (path,) = make_files(tmp_path, "scene.v1.tif")
     assert ids(path) == {path: "scene.v1"}

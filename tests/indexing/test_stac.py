@@ -275,6 +275,7 @@ def test_a_local_folder_may_have_any_name(folder):
 
 def test_a_file_name_may_hold_a_colon():
     assert resolve("S2A:B04.tif", "s3://b/a.json") == "s3://b/S2A:B04.tif"
+    assert resolve("b%204.tif", "s3://b/a#1?%20/a.json") == "s3://b/a#1?%20/b%204.tif"
 
 
 def test_the_self_link_is_the_base_where_no_file_is():

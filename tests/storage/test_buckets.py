@@ -1,11 +1,18 @@
 """s3:// against a server of our own, as ``AWS_ENDPOINT_URL`` names one."""
 
+import io
+
+import obstore
+import pyarrow.parquet as pq
 import pytest
 from fakes import forget_accounts, serving
+from s3 import serving_s3
+from scenes import Scene, file_item, index_table, ramp, write_scene
 
+from rasteret_beam import Collection
 from rasteret_beam.elements import FileInfo
 from rasteret_beam.errors import FetchError, StaleIndexError
-from rasteret_beam.storage import RetryPolicy, Store, Tally, accounts
+from rasteret_beam.storage import RetryPolicy, Store, Tally, accounts, buckets
 from rasteret_beam.storage.ranges import ByteRange
 
 STORE = Store(
@@ -90,3 +97,38 @@ def test_no_error_tells_the_signature_of_a_request(bucket, monkeypatch):
         STORE.read("s3://bucket/a/f.bin", 0, 1)
     assert "AKIDEXAMPLE" not in str(caught.value)
     assert "not-to-be-told" not in str(caught.value)
+
+
+# Names of objects
+
+KEYS = [
+    "a b.tif", "a%20b.tif", "a#1.tif", "a?1.tif", "a+b.tif", "50%.tif", "100%2Fx.tif", "\u00fc.tif",
+]  # fmt: skip
+
+
+def test_an_object_is_read_by_the_name_that_listings_and_catalogues_give(monkeypatch):
+    with serving_s3("my-bucket") as (client, environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        forget_accounts()
+        for key in KEYS:
+            client.put_object(Bucket="my-bucket", Key=f"x/{key}", Body=key.encode())
+        found = STORE.list_files("s3://my-bucket/x")
+        assert sorted(found) == sorted(f"s3://my-bucket/x/{key}" for key in KEYS)
+        for uri in found:
+            assert STORE.read_start(uri, 100)[0].decode() == uri.rpartition("/x/")[2]
+        assert STORE.glob("s3://my-bucket/x/a#*.tif") == ["s3://my-bucket/x/a#1.tif"]
+        with pytest.raises(FetchError, match=r"s3://my-bucket/x/b\?#%20\.tif"):
+            STORE.read("s3://my-bucket/x/b?#%20.tif", 0, 1)
+    forget_accounts()
+
+
+def test_a_collection_whose_folders_are_escaped_is_read_from_a_bucket(tmp_path, monkeypatch):
+    memory, content = obstore.store.MemoryStore(), io.BytesIO()
+    item = file_item("a", write_scene(tmp_path, Scene(name="a", pixels=ramp(16, 16))))
+    pq.write_table(index_table([item]), content)
+    # What pyarrow writes for "31U 09:00".
+    obstore.put(memory, "c/tile=31U%2009%3A00/part-0.parquet", content.getvalue())
+    monkeypatch.setattr(buckets, "open_client", lambda _: memory)
+    (row,) = Collection.from_parquet("s3://b/c").where("tile = '31U 09:00'").to_table().to_pylist()
+    assert (row["id"], row["tile"]) == ("a", "31U 09:00")

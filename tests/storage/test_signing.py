@@ -11,7 +11,9 @@ from blobs import azure, blob  # noqa: F401 -- a fixture
 from fakes import serving
 
 from rasteret_beam.errors import FetchError, OptionError
+from rasteret_beam.indexing.items import rewrite_href
 from rasteret_beam.storage import PlanetaryComputer, RetryPolicy, Store, signing
+from rasteret_beam.storage.addresses import rewritten
 from rasteret_beam.storage.ranges import ByteRange
 
 QUICK = RetryPolicy(
@@ -161,6 +163,21 @@ def test_an_address_is_read_from_where_its_longest_prefix_leads(server):
 def test_errors_say_the_address_as_the_collection_has_it(server):
     made = store(url_rewrite=(("https://a/", f"{server.url}/"),))
     assert error_of(made, "https://a/gone.bin").startswith("https://a/gone.bin: HTTP 404")
+
+
+@pytest.mark.parametrize(
+    ("uri", "old", "new", "expected"),
+    [
+        ("https://a/x%20y.tif?v=1", "https://a/", "s3://b/", "s3://b/x y.tif"),
+        ("s3://b/x%20y?.tif", "s3://b/", "https://a/", "https://a/x%2520y%3F.tif"),
+        ("https://a/x%20y.tif?v=1", "https://a/", "https://b/", "https://b/x%20y.tif?v=1"),
+        ("gs://a/x%20y?.tif", "gs://a/", "s3://b/", "s3://b/x%20y?.tif"),
+        ("https://a/x%20y.tif", "https://a/", "/data/", "/data/x y.tif"),
+    ],
+)
+def test_a_rewritten_address_is_spelled_as_its_new_place_spells(uri, old, new, expected):
+    assert rewritten(uri, [(old, new)]) == expected
+    assert rewrite_href(uri, {old: new}) == expected
 
 
 def test_hosts_are_allowed_as_they_are_after_rewriting(server):
