@@ -54,7 +54,7 @@ class BuildCollectionOptions(PipelineOptions):
             "with --column_map and --href_column")
         add("--dataset", help="A known dataset, like earthsearch/sentinel-2-l2a; fills in what "
             "other flags leave open")
-        add("--output", help="Folder for the collection")
+        add("--output", type=flags.output_folder, help="Folder for the collection")
         add("--mode", default="replace", help="replace; update, which reads only headers that are "
             "new or changed; or append, which also keeps records that the source does not have")
         add("--stac_collections", help="Ids of the API's collections, separated by commas")
@@ -77,7 +77,8 @@ class BuildCollectionOptions(PipelineOptions):
             "file's name, by its digits or by groups named year, month, day, ...")
         add("--collection_name", default="", help="Name of the collection")
         add("--data_source", default="", help="Whose band names to know, like sentinel-2-l2a")
-        add("--dead_letters", help="Folder for what cannot be indexed, as JSON lines")
+        add("--dead_letters", type=flags.output_folder,
+            help="Folder for what cannot be indexed, as JSON lines")
         add("--error_threshold", type=float, default=0.0,
             help="Tolerated share of failed files and items, 0 to 1")
         store_flags.declare(add)

@@ -56,7 +56,8 @@ class SamplePointsOptions(PipelineOptions):
             "or a BigQuery table: bq://project.dataset.table")
         add("--bands", help="Bands to sample, and ranges of them, separated by commas, semicolons "
             "or spaces: B04,B08 or A00:A63")
-        add("--output", help="Folder for the samples; or a BigQuery table: "
+        add("--output", type=flags.output_folder,
+            help="Folder for the samples; or a BigQuery table: "
             "bq://project.dataset.table")
         sampling_flags.declare_points(add)
         sampling_flags.declare_sampling(add)
@@ -67,7 +68,8 @@ class SamplePointsOptions(PipelineOptions):
             f"{' | '.join(resuming.MODES)} (go on where a killed run of the same job ended)")
         add("--error_threshold", type=float, default=0.01,
             help="Tolerated share of failed tiles, records or points, 0 to 1")
-        add("--dead_letters", help="Folder for what could not be read, as JSON lines")
+        add("--dead_letters", type=flags.output_folder,
+            help="Folder for what could not be read, as JSON lines")
         add("--replay", help="Dead letters of an earlier run, as --dead_letters left them: runs "
             "just those again, with the other flags of that run and an --output of its own")
         add("--plan_only", **flags.SWITCH, help="Read no pixel: tell what a run would read and "

@@ -74,14 +74,16 @@ class SamplePointsStreamingOptions(PipelineOptions):
             help="How often to look for new records of the collection; 0 for never")
         add("--tile_cache", default="256MB",
             help="Memory of a process for tiles that later windows need again, like 256MB; 0")
-        add("--output", help="Folder for the samples, in files of each window")
+        add("--output", type=flags.output_folder,
+            help="Folder for the samples, in files of each window")
         add("--output_format", default="parquet", help=f"Format: {' | '.join(FORMATS)}")
         add("--layout", default="long", help=f"Rows: {' | '.join(LAYOUTS)} (a row per sample; per "
             "point and record, with a column per band; the same with all bands in a list)")
         add("--output_topic", help="Topic for the samples: projects/PROJECT/topics/NAME, a JSON "
             "object each")
         bigquery_flags.declare_stream(add)
-        add("--dead_letters", help="Folder for what could not be read, as JSON lines")
+        add("--dead_letters", type=flags.output_folder,
+            help="Folder for what could not be read, as JSON lines")
         sampling_flags.declare_reading(add)
         store_flags.declare(add)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from rasteret_beam.errors import OptionError
+from rasteret_beam.storage import addresses
 
 _Value = TypeVar("_Value")
 
@@ -25,6 +26,18 @@ def switch(text: str) -> bool:
         msg = f"expected true or false, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
     return text.lower() == "true"
+
+
+def output_folder(text: str) -> str:
+    """Reads a folder to write to, or a BigQuery table; ``file://`` is taken off.
+
+    Raises:
+        ArgumentTypeError: It is of another machine.
+    """
+    try:
+        return addresses.output_folder(text)
+    except OptionError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 SWITCH: dict[str, Any] = {

@@ -43,6 +43,20 @@ def is_bucket(uri: str) -> bool:
     return uri.startswith(("gs://", "s3://"))
 
 
+def output_folder(uri: str) -> str:
+    """Gives a folder to write to as Beam's filesystems name it: they know no ``file://``.
+
+    Raises:
+        OptionError: It names another machine.
+    """
+    if uri[:7].lower() != "file://":
+        return uri
+    if urllib.parse.urlsplit(uri).netloc.lower() not in ("", "localhost"):
+        msg = f"{uri!r} is a folder of another machine, expected a path, or file:///path"
+        raise OptionError(msg)
+    return str(local_path(uri))
+
+
 def split_root(uri: str) -> tuple[str, str]:
     """Parts an address into scheme with host or bucket, and path as it is spelled there.
 

@@ -10,6 +10,7 @@ from apache_beam.pvalue import PBegin
 from rasteret_beam.errors import OutputError
 from rasteret_beam.output.earlier import EarlierRun, earlier_run
 from rasteret_beam.output.parts import Part, read_part
+from rasteret_beam.storage.addresses import output_folder
 from rasteret_beam.transforms._folders import matches, writing
 from rasteret_beam.transforms._output_files import parts_folder
 
@@ -33,6 +34,10 @@ class ReadEarlierRun(beam.PTransform):
 
     folder: str
     job: str
+
+    def __post_init__(self) -> None:
+        """Takes ``file://`` off the folder."""
+        self.folder = output_folder(self.folder)
 
     def expand(self, pbegin: PBegin) -> beam.PCollection[EarlierRun]:
         """Lists and reads the parts."""

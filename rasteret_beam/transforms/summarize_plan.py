@@ -14,6 +14,7 @@ from rasteret_beam.forecast.prices import PriceTable
 from rasteret_beam.forecast.report import PLAN_HTML, PLAN_JSON, plan_facts, plan_text
 from rasteret_beam.forecast.summary import PlanSummary, merge, summarize_block
 from rasteret_beam.output.earlier import EarlierRun
+from rasteret_beam.storage.addresses import output_folder
 from rasteret_beam.transforms._blocks import Block, blocks_to_do
 from rasteret_beam.transforms._small_files import read_whole, run_file, write_whole
 from rasteret_beam.transforms.plan_tiles import Planned
@@ -102,6 +103,10 @@ class WritePlan(beam.PTransform):
     job: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     price_table: PriceTable = dataclasses.field(default_factory=prices.packaged)
     budget: Budget = dataclasses.field(default_factory=Budget)
+
+    def __post_init__(self) -> None:
+        """Takes ``file://`` off the folder."""
+        self.folder = output_folder(self.folder)
 
     def expand(self, summaries: beam.PCollection[PlanSummary]) -> beam.PCollection[str]:
         """Writes both files."""

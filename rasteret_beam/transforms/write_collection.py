@@ -12,6 +12,7 @@ from apache_beam.pvalue import AsIter, AsSingleton
 from rasteret_beam.indexing.layout import Layout, Shard, Sketch
 from rasteret_beam.indexing.parts import collection_schema, write_part
 from rasteret_beam.indexing.rows import IndexedItem
+from rasteret_beam.storage.addresses import output_folder
 from rasteret_beam.transforms._folders import make_folder, put_in_place, remove, writing
 from rasteret_beam.transforms._metrics import Counters
 
@@ -43,6 +44,10 @@ class WriteCollection(beam.PTransform):
     name: str = ""
     data_source: str = ""
     description: str = ""
+
+    def __post_init__(self) -> None:
+        """Takes ``file://`` off the folder."""
+        self.folder = output_folder(self.folder)
 
     def expand(self, rows: beam.PCollection[IndexedItem]) -> beam.PCollection[str]:
         """Plans the files from all rows, then writes them."""

@@ -20,6 +20,7 @@ from rasteret_beam.output.formats import PLACED_FORMATS, check_format
 from rasteret_beam.output.part_writer import PartWriter
 from rasteret_beam.output.parts import Part
 from rasteret_beam.output.shard_files import ShardTask, plan_files
+from rasteret_beam.storage.addresses import output_folder
 from rasteret_beam.transforms._blocks import check_global
 from rasteret_beam.transforms._folders import create_file, writing
 from rasteret_beam.transforms._metrics import Counters
@@ -70,7 +71,8 @@ class WriteSamples(beam.PTransform):
     kept: beam.PCollection[KeptRows] | None = None
 
     def __post_init__(self) -> None:
-        """Checks format and layout."""
+        """Checks format and layout, and takes ``file://`` off the folder."""
+        self.folder = output_folder(self.folder)
         check_format(self.output_format)
         Layout(self.layout, tuple(self.bands)).check()
 
@@ -122,6 +124,10 @@ class WriteDeadLetters(beam.PTransform):
     """
 
     folder: str
+
+    def __post_init__(self) -> None:
+        """Takes ``file://`` off the folder."""
+        self.folder = output_folder(self.folder)
 
     def expand(self, letters: beam.PCollection[DeadLetter]) -> beam.PCollection[str]:
         """Writes a line each."""

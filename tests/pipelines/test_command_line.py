@@ -38,6 +38,23 @@ def _flags(place, **more):
     return [word for name, value in flags.items() if value for word in (f"--{name}", value)]
 
 
+def test_folders_may_be_file_uris(place, build, sample):
+    assert build("--inputs", place / "scenes/*.tif", "--output", (place / "c").as_uri()) == 0
+    uris = {name: (place / name).as_uri() for name in ("output", "dead_letters", "points.parquet")}
+    uris["points"] = uris.pop("points.parquet")
+    assert sample(*_flags(place, collection=(place / "c").as_uri(), **uris)) == 0
+    assert pq.read_table(place / "output").num_rows == 7
+    assert (place / "output/_run/summary.json").is_file()
+    assert list((place / "dead_letters").glob("*.jsonl")) == []
+
+
+def test_a_folder_of_another_machine_is_refused(place, build, capsys):
+    with pytest.raises(SystemExit) as ended:
+        build("--inputs", place / "scenes/*.tif", "--output", "file://host/c")
+    assert ended.value.code == 2
+    assert "expected a path, or file:///path" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("collection")
 def test_omit_gives_rasterets_columns_and_then_the_users(place, sample):
     assert sample(*_flags(place, unmatched="omit")) == 0

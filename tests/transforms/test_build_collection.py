@@ -1,6 +1,7 @@
 """Building a collection with Beam: sources in, Parquet out, and what a second run reads."""
 
 import datetime as dt
+import functools
 import json
 import pathlib
 
@@ -28,7 +29,11 @@ from rasteret_beam import (
     StacReading,
     Store,
     WriteCollection,
+    WriteDeadLetters,
+    WriteSamples,
 )
+from rasteret_beam.transforms.read_earlier_run import ReadEarlierRun
+from rasteret_beam.transforms.summarize_plan import WritePlan
 
 STORE = Store(allow_http=True)
 MAY = dt.datetime(2024, 5, 1)  # noqa: DTZ001 -- UTC, as stored
@@ -136,6 +141,26 @@ def test_the_first_run_may_update_or_append(server, tmp_path, mode):
 def test_a_mode_that_is_none_is_refused(tmp_path):
     with pytest.raises(OptionError, match="mode is 'merge', expected one of"):
         BuildCollection(source=FileSource(inputs="a.tif"), folder=str(tmp_path), mode="merge")
+
+
+def test_a_folder_may_be_given_as_a_file_uri(server, tmp_path):
+    folder = tmp_path / "a b"
+    build(source_of(server, "a_20240501"), folder.as_uri())
+    assert list(rows(folder)) == ["a_20240501"]
+    counts, _ = build(source_of(server, "a_20240501"), folder.as_uri(), mode="update")
+    assert (list(rows(folder)), counts["files_unchanged"]) == (["a_20240501"], 1)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        WriteCollection, WriteDeadLetters, WriteSamples, WritePlan,
+        functools.partial(ReadEarlierRun, job="j"),
+    ],
+)
+def test_a_folder_of_another_machine_is_refused_before_anything_runs(transform):
+    with pytest.raises(OptionError, match="file://host/c' is a folder of another machine"):
+        transform(folder="file://host/c")
 
 
 def test_a_failed_file_is_a_dead_letter_and_the_rest_is_written(server, tmp_path):
