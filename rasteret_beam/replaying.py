@@ -14,6 +14,7 @@ import pyarrow as pa
 from rasteret_beam.elements import stages
 from rasteret_beam.errors import FetchError, ReplayError
 from rasteret_beam.storage import redact
+from rasteret_beam.storage.addresses import is_hidden
 from rasteret_beam.storage.files import arrow_filesystem
 
 if TYPE_CHECKING:
@@ -96,7 +97,11 @@ def list_letters(store: Store, uri: str) -> list[str]:
     try:
         if uri.endswith(_SUFFIXES):
             return store.glob(uri)
-        found = [f for f in store.list_files(uri) if _is_letters(uri, f)]
+        # JSON lines, but not those of hidden or unfinished folders.
+        found = [
+            file.uri for file in store.list_below(uri)
+            if file.name.endswith(_SUFFIXES) and not is_hidden(file.name)
+        ]  # fmt: skip
     except FetchError as error:
         msg = f"dead letters: {error}"
         raise ReplayError(msg) from error
@@ -104,12 +109,6 @@ def list_letters(store: Store, uri: str) -> list[str]:
         msg = f"{redact(uri)}: no dead letters (*.jsonl) below it: there is nothing to replay"
         raise ReplayError(msg)
     return found
-
-
-def _is_letters(folder: str, uri: str) -> bool:
-    """JSON lines, but not those of hidden or unfinished folders."""
-    parts = uri[len(folder) :].strip("/").split("/")
-    return uri.endswith(_SUFFIXES) and not any(part.startswith((".", "_")) for part in parts)
 
 
 def read_letters(store: Store, uri: str) -> Replay:

@@ -63,6 +63,29 @@ def test_rule_1_year_and_month_are_columns_that_filters_can_name(tmp_path):
     assert ids(path, Filters(where="year is null")) == ["none"]
 
 
+@pytest.mark.parametrize(
+    ("where", "spelled"),
+    [
+        ("", "./collection"), ("", "collection//"), ("", "x/./../collection"),
+        ("", "./x/../collection"),
+        ("collection", "."), ("x", "../collection"), ("", "file://{}/collection"),
+        ("", "FILE://{}/x/../collection/"),
+    ],
+)
+def test_rule_1_a_collection_is_the_same_however_its_address_is_spelled(
+    tmp_path, monkeypatch, where, spelled,
+):
+    partitioned(tmp_path, ("feb", 2024, 2), ("old", 2023, 12))
+    (tmp_path / "x").mkdir()
+    hidden = tmp_path / "collection" / "_old" / "year=2023"
+    hidden.mkdir(parents=True)
+    pq.write_table(index_table([file_item("gone", tmp_path / "old.tif")]), hidden / "gone.parquet")
+    monkeypatch.chdir(tmp_path / where)
+    path = spelled.format(tmp_path)
+    assert ids(path) == ["old", "feb"]
+    assert ids(path, Filters(where="year = 2024 and month = 2")) == ["feb"]
+
+
 def test_rule_1_any_column_may_partition(tmp_path):
     table = pq.read_table(make_collection(tmp_path, [scene("a"), scene("b")]))
     folder = tmp_path / "by_split"

@@ -275,6 +275,18 @@ def test_a_folder_that_is_not_there_or_holds_no_letters_is_refused(tmp_path):
         replaying.list_letters(Store(), str(tmp_path))
 
 
+def test_letters_of_hidden_folders_are_passed_over_however_the_folder_is_spelled(
+    tmp_path, monkeypatch,
+):
+    for name in ("_unfinished/a.jsonl", "b.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for spelled in (".", "./", f"file://{tmp_path}", "_unfinished/.."):
+        (found,) = replaying.list_letters(Store(), spelled)
+        assert found.endswith("b.jsonl")
+
+
 def test_empty_files_and_letters_of_other_bands_are_refused(replay_of):
     with pytest.raises(ReplayError, match="nothing to replay"):
         replaying.check(replay_of(), ("B1",))

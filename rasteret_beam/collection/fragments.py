@@ -11,7 +11,8 @@ import pyarrow.dataset as ds
 
 from rasteret_beam.errors import CollectionError, CollectionNotFoundError, FetchError
 from rasteret_beam.storage import redact
-from rasteret_beam.storage.addresses import local_path
+from rasteret_beam.storage.addresses import is_hidden, local_path
+from rasteret_beam.storage.answers import Listed
 from rasteret_beam.storage.files import arrow_filesystem
 
 if TYPE_CHECKING:
@@ -54,25 +55,36 @@ def find_files(store: Store, uri: str) -> list[Fragment]:
     Raises:
         CollectionNotFoundError: There is none.
     """
+    found = list_data_files(store, uri)
+    keys = [_folder_keys(file.name) for file in found]
+    numbers = {name for name in {n for k in keys for n in k} if _all_numbers(name, keys)}
+    return [
+        Fragment(file.uri, number, tuple(_typed(given, numbers)), "", file.info.size)
+        for number, (file, given) in enumerate(zip(found, keys, strict=True))
+    ]
+
+
+def list_data_files(store: Store, uri: str) -> list[Listed]:
+    """Lists as ``find_files``, with what the listing tells of the files.
+
+    Raises:
+        CollectionNotFoundError: There is none.
+    """
     path = local_path(uri)
     if path is not None and not path.exists():
         msg = f"Parquet not found at {uri}"
         raise CollectionNotFoundError(msg)
     info = None if path is not None and path.is_dir() else store.info(uri)
-    is_folder = info is None
-    sizes = {uri: 0 if info is None else info.size}
-    if is_folder:
-        sizes = {found: n for found, n in store.list_sizes(uri) if _is_data_file(uri, found)}
-    uris = list(sizes)
-    if not uris:
+    if info is not None:
+        return [Listed(uri, "", info)]
+    found = [
+        file for file in store.list_below(uri)
+        if file.name.endswith(".parquet") and not is_hidden(file.name)
+    ]  # fmt: skip
+    if not found:
         msg = f"Parquet not found at {redact(uri)}: no *.parquet file below it"
         raise CollectionNotFoundError(msg)
-    keys = [_folder_keys(uri, found) for found in uris] if is_folder else [{}]
-    numbers = {name for name in {n for k in keys for n in k} if _all_numbers(name, keys)}
-    return [
-        Fragment(found, number, tuple(_typed(given, numbers)), "", sizes[found])
-        for number, (found, given) in enumerate(zip(uris, keys, strict=True))
-    ]
+    return found
 
 
 def open_fragment(store: Store, fragment: Fragment) -> ds.Dataset:
@@ -146,16 +158,9 @@ def _partition(fragment: Fragment, kinds: dict[str, pa.DataType]) -> pc.Expressi
     return given
 
 
-def _is_data_file(folder: str, uri: str) -> bool:
-    """Parquet files, but not those of hidden or temporary folders."""
-    parts = uri[len(folder) :].strip("/").split("/")
-    return parts[-1].endswith(".parquet") and not any(p.startswith((".", "_")) for p in parts)
-
-
-def _folder_keys(folder: str, uri: str) -> dict[str, str]:
+def _folder_keys(name: str) -> dict[str, str]:
     """What the hive folders between a collection and one of its files say."""
-    parts = uri[len(folder.rstrip("/")) :].strip("/").split("/")[:-1]
-    named = (part.split("=", 1) for part in parts if "=" in part)
+    named = (part.split("=", 1) for part in name.split("/")[:-1] if "=" in part)
     return {name: urllib.parse.unquote(value) for name, value in named}
 
 

@@ -9,7 +9,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from rasteret_beam.collection.fragments import find_files
+from rasteret_beam.collection.fragments import list_data_files
 from rasteret_beam.collection.records import list_fragments, read_fragment
 from rasteret_beam.errors import RasteretBeamError
 
@@ -41,15 +41,15 @@ class Snapshot:
 def collection_digest(query: CollectionQuery) -> str:
     """Lists a collection's files; gives what changes when one comes, goes or changes.
 
-    No record is read.
+    No record is read, and no file of a folder is asked for.
 
     Raises:
         CollectionError: There is none.
         FetchError: It cannot be listed.
     """
     digest = hashlib.blake2b(digest_size=16)
-    for file in find_files(query.store, query.uri):
-        digest.update(repr((file.uri, query.store.info(file.uri))).encode())
+    for file in list_data_files(query.store, query.uri):
+        digest.update(repr((file.uri, file.info)).encode())
     return digest.hexdigest()
 
 

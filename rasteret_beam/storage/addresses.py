@@ -57,6 +57,18 @@ def output_folder(uri: str) -> str:
     return str(local_path(uri))
 
 
+def is_hidden(name: str) -> bool:
+    """Tells whether readers of a folder pass over a file of it.
+
+    Args:
+        name: The file's name in the folder, with those of the folders between.
+
+    >>> is_hidden("_run/part-0.parquet"), is_hidden("a/.tmp"), is_hidden("a/b_c")
+    (True, True, False)
+    """
+    return any(part.startswith((".", "_")) for part in name.split("/"))
+
+
 def split_root(uri: str) -> tuple[str, str]:
     """Parts an address into scheme with host or bucket, and path as it is spelled there.
 

@@ -31,6 +31,20 @@ class Answer(NamedTuple):
     info: FileInfo
 
 
+class Listed(NamedTuple):
+    """One of the files below a folder.
+
+    Attributes:
+        uri: Where it is.
+        name: Its name in the folder, with those of the folders between: ``a/b.tif``.
+        info: Its size and ETag, as the listing tells them.
+    """
+
+    uri: str
+    name: str
+    info: FileInfo
+
+
 class BeyondEndError(FetchError):
     """A range that begins beyond its file's end.
 

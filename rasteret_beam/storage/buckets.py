@@ -18,7 +18,7 @@ from rasteret_beam.elements import FileInfo
 from rasteret_beam.errors import FetchError
 from rasteret_beam.storage.accounts import Client, open_client
 from rasteret_beam.storage.addresses import split_root
-from rasteret_beam.storage.answers import UNKNOWN_SIZE, Answer, BeyondEndError
+from rasteret_beam.storage.answers import UNKNOWN_SIZE, Answer, BeyondEndError, Listed
 from rasteret_beam.storage.pacing import TemporaryError
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def head(uri: str, way: Way) -> FileInfo | None:
             return None
 
 
-def list_below(folder: str, way: Way) -> list[tuple[str, int]]:
-    """Lists the objects whose names begin with a folder's, with their bytes.
+def list_below(folder: str, way: Way) -> list[Listed]:
+    """Lists the objects whose names begin with a folder's, sorted by URI.
 
     Raises:
         FetchError: Not permitted.
@@ -92,7 +92,7 @@ def list_below(folder: str, way: Way) -> list[tuple[str, int]]:
     root, _ = split_root(folder)
     with _asked(folder.rstrip("/") + "/", way) as (store, prefix):
         return sorted(
-            (f"{root}/{meta['path']}", int(meta["size"]))
+            Listed(f"{root}/{meta['path']}", meta["path"].removeprefix(prefix), _info(meta))
             for page in obstore.list(store, prefix=prefix)
             for meta in page
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,10 +12,11 @@ import numpy as np
 from rasteret_beam import memory
 from rasteret_beam.elements import FileInfo
 from rasteret_beam.errors import FetchError
-from rasteret_beam.storage.answers import Answer
+from rasteret_beam.storage.answers import Answer, Listed
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import Iterator
 
 
 def fetch(path: pathlib.Path, offset: int, length: int) -> Answer:
@@ -24,13 +27,13 @@ def fetch(path: pathlib.Path, offset: int, length: int) -> Answer:
     """
     try:
         with path.open("rb", buffering=0) as file:
-            stat = os.fstat(file.fileno())
+            facts = os.fstat(file.fileno())
             # A range that claims gigabytes beyond the end must not be allocated.
-            there = max(min(length, stat.st_size - offset), 0)
+            there = max(min(length, facts.st_size - offset), 0)
             view = memory.empty(there, np.uint8).data
             file.seek(offset)
             n_read = file.readinto(view)
-            return Answer(view[:n_read].toreadonly(), _info(stat))
+            return Answer(view[:n_read].toreadonly(), _info(facts))
     except OSError as error:
         msg = f"{path}: {type(error).__name__}: {error.strerror}"
         raise FetchError(msg) from error
@@ -43,8 +46,8 @@ def head(path: pathlib.Path) -> FileInfo | None:
     return _info(path.stat())
 
 
-def list_below(folder: pathlib.Path) -> list[tuple[str, int]]:
-    """Lists the files below a folder, at any depth, sorted, with their bytes.
+def list_below(folder: pathlib.Path) -> list[Listed]:
+    """Lists the files below a folder, at any depth, sorted by path.
 
     Raises:
         FetchError: There is no such folder.
@@ -52,9 +55,17 @@ def list_below(folder: pathlib.Path) -> list[tuple[str, int]]:
     if not folder.is_dir():
         msg = f"{folder}: no such folder"
         raise FetchError(msg)
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return sorted((str(path), path.stat().st_size) for path in found)
+    return sorted(_below(folder))
 
 
-def _info(stat: os.stat_result) -> FileInfo:
-    return FileInfo(stat.st_size, f"{stat.st_mtime_ns:x}-{stat.st_size:x}")
+def _below(folder: pathlib.Path) -> Iterator[Listed]:
+    for path in folder.rglob("*"):
+        # What others rename or remove meanwhile is there no more.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            facts = path.stat()
+            if stat.S_ISREG(facts.st_mode):
+                yield Listed(str(path), path.relative_to(folder).as_posix(), _info(facts))
+
+
+def _info(facts: os.stat_result) -> FileInfo:
+    return FileInfo(facts.st_size, f"{facts.st_mtime_ns:x}-{facts.st_size:x}")

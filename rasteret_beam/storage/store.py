@@ -30,6 +30,7 @@ from rasteret_beam.storage.answers import (
     UNKNOWN_SIZE,
     Answer,
     BeyondEndError,
+    Listed,
     check_fresh,
     check_freshness,
     whole,
@@ -183,10 +184,14 @@ class Store:
         Raises:
             FetchError: The folder cannot be listed (web servers have no listing).
         """
-        return [uri for uri, _ in self.list_sizes(folder)]
+        return [file.uri for file in self.list_below(folder)]
 
     def list_sizes(self, folder: str) -> list[tuple[str, int]]:
-        """Lists the files below a folder, at any depth, sorted by URI, with their bytes.
+        """Lists as ``list_files``, with the files' bytes."""
+        return [(file.uri, file.info.size) for file in self.list_below(folder)]
+
+    def list_below(self, folder: str) -> list[Listed]:
+        """Lists as ``list_files``, with what the listing tells of the files.
 
         Raises:
             FetchError: The folder cannot be listed (web servers have no listing).

@@ -6,6 +6,7 @@ import pathlib
 import threading
 
 import apache_beam as beam
+import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -36,6 +37,7 @@ from rasteret_beam.collection.refreshing import (
     read_snapshot,
 )
 from rasteret_beam.errors import OptionError
+from rasteret_beam.storage import buckets
 
 OPTIONS = SampleOptions(bands=("B1",), match="latest")
 POINT = dict(zip(("x", "y"), centre(Scene(name="", pixels=ramp(16, 16)), 1, 2), strict=True))
@@ -112,6 +114,21 @@ def test_nothing_is_read_where_nothing_changed(folder):
     first = newest.records()[0]
     clock.now = 100.0
     assert newest.records()[0] is first
+
+
+def test_a_look_at_a_bucket_is_one_listing_however_many_files_there_are(folder, monkeypatch):
+    memory = obstore.store.MemoryStore()
+    content = pathlib.Path(folder, "old.parquet").read_bytes()
+    for number in range(9):
+        obstore.put(memory, f"c/year=2024/{number}.parquet", content)
+    monkeypatch.setattr(buckets, "open_client", lambda _: memory)
+    monkeypatch.setattr(buckets, "head", lambda uri, _: None if uri == "s3://b/c" else 1 / 0)
+    first = collection_digest(_query("s3://b/c"))
+    obstore.put(memory, "c/_run/manifest.json", b"{}")
+    assert collection_digest(_query("s3://b/c")) == first
+    # As many bytes: what tells them apart is their ETag.
+    obstore.put(memory, "c/year=2024/3.parquet", content)
+    assert collection_digest(_query("s3://b/c")) != first
 
 
 def test_a_collection_that_breaks_leaves_the_old_records_until_it_is_mended(folder):
