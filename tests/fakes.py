@@ -29,6 +29,7 @@ class RangeServer(http.server.ThreadingHTTPServer):
         heads: Path -> how often HEAD asked for it.
         queries: Path and query of every request, in order of arrival.
         etag: Sent with every answer, unless None.
+        head_status: Answer to every HEAD, unless None.
     """
 
     daemon_threads = True
@@ -41,6 +42,7 @@ class RangeServer(http.server.ThreadingHTTPServer):
         self.heads: collections.Counter[str] = collections.Counter()
         self.queries: list[str] = []
         self.etag: str | None = '"fake-1"'
+        self.head_status: int | None = None
         self._failures: dict[str, list[int]] = {}
         self._cut: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -110,6 +112,7 @@ class FileHandler(http.server.BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         path, failure = self.server.note(method, self.path, wanted)
         data = self.server.files.get(path)
+        failure = failure or (self.server.head_status if method == "HEAD" else None)
         if failure is not None or data is None:
             self.answer(method, failure or 404, b"")
             return

@@ -6,11 +6,14 @@ import pathlib
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fakes import serving
 from scenes import Scene, file_item, index_table, make_collection, ramp, write_scene
 
+from rasteret_beam import Collection
 from rasteret_beam.collection import CollectionQuery, list_fragments, read_fragment
 from rasteret_beam.collection.filters import Filters
 from rasteret_beam.indexing.layout import partition_of
+from rasteret_beam.storage import Store
 
 
 def scene(name):
@@ -146,3 +149,14 @@ def test_rule_1_the_first_collection_may_stand_in_a_later_file(tmp_path):
     for row in (0, 1):
         pq.write_table(table.slice(row, 1), folder / f"{row}.parquet")
     assert [record.info.collection for record in records(str(folder))] == ["second", "second"]
+
+
+def test_a_collection_is_read_from_an_address_that_is_signed_for_reading_only(tmp_path):
+    content = pathlib.Path(make_collection(tmp_path, [scene("a")])).read_bytes()
+    with serving({"c.parquet": content}) as server:
+        server.head_status = 403
+        uri, store = server.uri("c.parquet?X-Amz-Signature=x"), Store(allow_http=True)
+        query = CollectionQuery(uri, ("B1",), store=store)
+        found = [r for f in list_fragments(query) for r, _ in read_fragment(query, f)]
+        assert [record.info.record_id for record in found] == ["a"]
+        assert len(Collection.from_parquet(uri, store=store)) == 1

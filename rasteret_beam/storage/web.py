@@ -40,6 +40,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TEMPORARY = frozenset({408, 425, 429})
 _THROTTLED = frozenset({429, 503})
 _GONE = frozenset({404, 410})
+_NO_HEAD = frozenset({401, 403, 405, 501})
 _OK, _PARTIAL, _BEYOND, _SERVER_ERROR = 200, 206, 416, 500
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)$")
 _LOOSE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -111,6 +112,8 @@ def fetch_whole(uri: str, *, headers: dict[str, str], access: Access, timeout: f
 def head(uri: str, *, access: Access, timeout: float) -> FileInfo | None:
     """Gives a file's facts, or None where there is none.
 
+    Addresses are signed for one method, so where HEAD is refused GET may not be.
+
     Raises:
         FetchError: Not permitted, or the server does not tell.
         TemporaryError: Another attempt may do.
@@ -118,12 +121,29 @@ def head(uri: str, *, access: Access, timeout: float) -> FileInfo | None:
     with _translated(), _asked("HEAD", uri, {}, access, timeout) as response:
         if response.status in _GONE:
             return None
-        _refuse_status(response, 0)
-        length = response.headers.get("Content-Length", "")
-        if not length.isdigit():
-            msg = "the server does not tell the file's size"
-            raise FetchError(msg)
-        return FileInfo(int(length), _etag(response))
+        if response.status not in _NO_HEAD:
+            _refuse_status(response, 0)
+            length = response.headers.get("Content-Length", "")
+            if length.isdigit():
+                return FileInfo(int(length), _etag(response))
+    return _facts_by_get(uri, access, timeout)
+
+
+def _facts_by_get(uri: str, access: Access, timeout: float) -> FileInfo | None:
+    """A file's facts, as they come with its first byte."""
+    with _translated(), _asked("GET", uri, {"Range": "bytes=0-0"}, access, timeout) as response:
+        if response.status in _GONE:
+            return None
+        try:
+            _refuse_status(response, 0)
+            whole = response.status != _PARTIAL
+            info = (_out_of_whole if whole else _partial)(response, 0, 1).info
+        except BeyondEndError as error:  # an empty file has no first byte
+            info = FileInfo(error.size, _etag(response))
+    if info.size == UNKNOWN_SIZE:
+        msg = "the server does not tell the file's size"
+        raise FetchError(msg)
+    return info
 
 
 @contextlib.contextmanager

@@ -90,11 +90,21 @@ def test_a_file_of_another_etag_is_read_again(range_server, tmp_path):  # noqa: 
     assert isinstance(look_at(STORE, href, None, old), Head)
 
 
-def test_a_server_that_refuses_head_has_its_file_read(range_server, tmp_path):  # noqa: F811
+def test_a_server_that_refuses_head_is_asked_for_one_byte(range_server, tmp_path):  # noqa: F811
     range_server.files["a.tif"] = make_tiff(ramp(40, 24))
     href = range_server.uri("a.tif")
     before = known(tmp_path, href)
-    range_server.fail_next("a.tif", 403)
+    range_server.requests.clear()
+    range_server.head_status = 403
+    assert look_at(STORE, href, None, before) is before
+    assert range_server.requests == {("a.tif", "bytes=0-0"): 1}
+
+
+def test_a_server_that_does_not_tell_has_its_file_read(range_server, tmp_path):  # noqa: F811
+    range_server.files["a.tif"] = make_tiff(ramp(40, 24))
+    href = range_server.uri("a.tif")
+    before = known(tmp_path, href)
+    range_server.fail_next("a.tif", 403, 403)
     assert isinstance(look_at(STORE, href, None, before), Head)
 
 

@@ -8,6 +8,7 @@ import pickle
 import pytest
 from fakes import range_server  # noqa: F401 -- a fixture
 
+from rasteret_beam.elements import FileInfo
 from rasteret_beam.errors import FetchError, OptionError
 from rasteret_beam.storage import RetryPolicy, Store, redact
 from rasteret_beam.storage.addresses import fixed_folder, has_wildcard, local_path, matching
@@ -155,6 +156,19 @@ def test_the_start_of_a_file_is_one_request(served):
     assert served.requests == {("f.bin", "bytes=0-63"): 1}
     assert not served.heads
     assert info.etag == '"fake-1"'
+
+
+@pytest.mark.parametrize("status", [401, 403, 405, 501])
+def test_where_only_get_is_allowed_a_files_facts_come_with_its_first_byte(served, status):
+    served.head_status = status
+    served.files["empty.bin"] = b""
+    assert STORE.info(served.uri("f.bin?X-Amz-Signature=x")) == FileInfo(len(CONTENT), '"fake-1"')
+    assert served.requests == {("f.bin", "bytes=0-0"): 1}
+    assert STORE.info(served.uri("empty.bin")) == FileInfo(0, '"fake-1"')
+    assert STORE.info(served.uri("gone.bin")) is None
+    served.fail_next("f.bin", 403, 403)
+    with pytest.raises(FetchError, match="HTTP 403"):
+        STORE.info(served.uri("f.bin"))
 
 
 def test_a_missing_file_is_not_asked_for_again_and_again(served):
