@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
+from rasteret_beam.arrow_types import rows_without_views
 from rasteret_beam.elements import DeadLetter, PointBatch, stages
 from rasteret_beam.errors import InvalidPointError, PointsError
 from rasteret_beam.grid import crs
@@ -27,9 +28,6 @@ COORDINATE_PAIRS = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"), ("lng
 """Columns that are taken for coordinates where none are named, in this order."""
 EXTENSION_NAME = b"ARROW:extension:name"
 EXTENSION_METADATA = b"ARROW:extension:metadata"
-OF_VIEWS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
-"""Types that Arrow cannot take rows of, and those of the same values that it can."""
-
 _POINT_TYPE = 0
 
 
@@ -120,7 +118,7 @@ def to_points(
         PointsError: As ``locate``, or the columns hold something else.
     """
     place = locate(rows.schema, columns, source)
-    rows = _without_views(rows)
+    rows = rows_without_views(rows)
     index = first_index
     if isinstance(index, int):
         index = np.arange(index, index + rows.num_rows, dtype=np.int64)
@@ -146,14 +144,6 @@ def to_points(
         dead_letter(source, int(index[row]), "; ".join(told)) for row, told in reasons.items()
     ]
     return PointBatch(points, None if place.crs == NO_CRS else place.crs), letters
-
-
-def _without_views(rows: pa.RecordBatch) -> pa.RecordBatch:
-    for at, field in enumerate(rows.schema):
-        if field.type in OF_VIEWS:
-            kind = OF_VIEWS[field.type]
-            rows = rows.set_column(at, field.with_type(kind), rows.column(at).cast(kind))
-    return rows
 
 
 def _geometry_field(schema: pa.Schema, columns: PointColumns) -> str | None:

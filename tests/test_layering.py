@@ -10,7 +10,7 @@ PACKAGE = ROOT / "rasteret_beam"
 LAYERS = [
     {"elements", "errors", "memory", "once"},
     {"grid", "tiff", "storage", "options", "json_values"},
-    {"schema"},
+    {"schema", "arrow_types"},
     {"points", "collection", "sampling", "planning", "fetching", "output", "reporting",
      "point_files", "point_index", "bigquery", "replaying", "tabulating",
      "forecast", "row_sums"},

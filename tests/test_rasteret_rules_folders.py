@@ -10,7 +10,12 @@ from fakes import serving
 from scenes import Scene, file_item, index_table, make_collection, ramp, write_scene
 
 from rasteret_beam import Collection
-from rasteret_beam.collection import CollectionQuery, list_fragments, read_fragment
+from rasteret_beam.collection import (
+    CollectionQuery,
+    list_fragments,
+    read_fragment,
+    survey_fragment,
+)
 from rasteret_beam.collection.filters import Filters
 from rasteret_beam.indexing.layout import partition_of
 from rasteret_beam.storage import Store
@@ -160,3 +165,27 @@ def test_a_collection_is_read_from_an_address_that_is_signed_for_reading_only(tm
         found = [r for f in list_fragments(query) for r, _ in read_fragment(query, f)]
         assert [record.info.record_id for record in found] == ["a"]
         assert len(Collection.from_parquet(uri, store=store)) == 1
+
+
+def test_text_that_other_writers_store_as_views_is_filtered_by(tmp_path):
+    table = pq.read_table(make_collection(tmp_path, [scene("a"), scene("b"), scene("c")]))
+    views = {
+        "id": pa.array(["a", "b", "c"], pa.string_view()),
+        "split": pa.array(["train", "test", "val"], pa.string_view()),
+        "deep": pa.array([{"x": x} for x in "abc"], pa.struct({"x": pa.string_view()})),
+    }
+    for name, column in views.items():
+        at = table.schema.get_field_index(name)
+        table = table.append_column(name, column) if at < 0 else table.set_column(at, name, column)
+    (tmp_path / "v").mkdir()
+    pq.write_table(table, tmp_path / "v" / "a.parquet")
+    path = str(tmp_path / "v")
+    assert ids(path) == ["a", "b", "c"]
+    for filters in (
+        Filters(where="id = 'b'"), Filters(where="id in ('b', 'x') and split > 'm'"),
+        Filters(split="test"), Filters(where="deep.x = 'b'"),
+    ):
+        assert ids(path, filters) == ["b"]
+        query = CollectionQuery(path, ("B1",), filters)
+        (fragment,) = list_fragments(query)
+        assert survey_fragment(query, fragment)[0].n_records == 1

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rasteret_beam.arrow_types import comparable
 from rasteret_beam.collection.boxes import geometry_boxes
 from rasteret_beam.collection.condition import read_condition
 from rasteret_beam.collection.instants import instant_scalar, parse_instant
@@ -80,6 +81,9 @@ class Filters:
     def expression(self, schema: pa.Schema) -> pc.Expression | None:
         """Gives the condition as an expression over a collection's schema.
 
+        Args:
+            schema: Its columns, of the types that they have in its files.
+
         Raises:
             CollectionError: The collection lacks a column that a filter names.
         """
@@ -97,9 +101,9 @@ class Filters:
             terms.append(pc.field("eo:cloud_cover") < self.cloud_cover_lt)
         if self.split is not None:
             text = f"Collection has no split column: {self.split_column!r}"
-            _column(schema, self.split_column, text)
+            kind = _column(schema, self.split_column, text).type
             names = [self.split] if isinstance(self.split, str) else list(self.split)
-            terms.append(pc.field(self.split_column).isin(names))
+            terms.append(comparable(kind, self.split_column).isin(names))
         if self.where is not None:
             parsed = self.where
             if isinstance(parsed, str):

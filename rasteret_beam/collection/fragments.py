@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from rasteret_beam.arrow_types import comparable, fields_without_views
 from rasteret_beam.errors import CollectionError, CollectionNotFoundError, FetchError
 from rasteret_beam.storage import redact
 from rasteret_beam.storage.addresses import is_hidden, local_path
@@ -99,7 +100,8 @@ def open_fragment(store: Store, fragment: Fragment) -> ds.Dataset:
 def open_fragments(store: Store, fragments: Sequence[Fragment]) -> ds.Dataset:
     """Opens files as one dataset, with their folders' columns beside their own.
 
-    Only the first file's footer is read; its columns are the dataset's.
+    Only the first file's footer is read; its columns are the dataset's. Views of text and
+    bytes are read as text and bytes.
 
     Raises:
         CollectionError: The first file is not Parquet.
@@ -114,13 +116,31 @@ def open_fragments(store: Store, fragments: Sequence[Fragment]) -> ds.Dataset:
             filesystem, path = arrow_filesystem(store, fragment.uri)
             given = _partition(fragment, kinds)
             files.append(file_format.make_fragment(path, filesystem, partition_expression=given))
-        own = files[0].physical_schema
+        found = files[0].physical_schema
+        own = pa.schema(fields_without_views(found), metadata=found.metadata)
         fields = [field for field in fields if field.name not in own.names]
         schema = pa.schema([*own, *fields], metadata=own.metadata)
         return ds.FileSystemDataset(files, schema, file_format, filesystem)
     except (pa.ArrowException, OSError, FetchError) as error:
         msg = f"{redact(fragments[0].uri)}: cannot be read as Parquet: {error}"
         raise CollectionError(msg) from error
+
+
+def stored_schema(dataset: ds.Dataset) -> pa.Schema:
+    """Gives a dataset's columns in the types that they have in its first file.
+
+    Conditions are made for these: ``arrow_types.comparable``.
+    """
+    try:
+        first = next(iter(dataset.get_fragments()), None)
+    except ValueError:  # one with a filter of its own tells none
+        first = None
+    if first is None:
+        return dataset.schema
+    there = first.physical_schema
+    return pa.schema([
+        there.field(f.name) if there.names.count(f.name) == 1 else f for f in dataset.schema
+    ])
 
 
 def declared_source(store: Store, fragments: Sequence[Fragment]) -> str:
@@ -145,7 +165,8 @@ def source_of(dataset: ds.Dataset) -> str | None:
         return text
     if "collection" not in dataset.schema.names:
         return ""
-    named = pc.field("collection").is_valid() & (pc.field("collection") != "")
+    name = comparable(stored_schema(dataset).field("collection").type, "collection")
+    named = name.is_valid() & (name != "")
     first = dataset.scanner(columns=["collection"], filter=named).head(1)
     return str(first["collection"][0]) if first.num_rows else None
 
@@ -153,8 +174,8 @@ def source_of(dataset: ds.Dataset) -> str | None:
 def _partition(fragment: Fragment, kinds: dict[str, pa.DataType]) -> pc.Expression:
     given = pc.scalar(True)  # noqa: FBT003 -- a literal
     for name, value in fragment.keys:
-        column = pc.field(name)
-        given &= column.is_null() if value is None else column == pa.scalar(value, kinds[name])
+        key = pc.field(name)
+        given &= key.is_null() if value is None else key == pa.scalar(value, kinds[name])
     return given
 
 

@@ -16,6 +16,7 @@ from rasteret_beam.collection.fragments import (
     declared_source,
     find_files,
     open_fragment,
+    stored_schema,
 )
 from rasteret_beam.collection.making import CRS_COLUMNS, make_records
 from rasteret_beam.errors import (
@@ -111,7 +112,7 @@ def read_dataset(
     """
     scanner = dataset.scanner(
         columns=record_columns(dataset.schema, query),
-        filter=query.filters.expression(dataset.schema),
+        filter=query.filters.expression(stored_schema(dataset)),
         batch_size=BATCH_ROWS,
         use_threads=False,
     )

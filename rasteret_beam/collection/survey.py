@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from rasteret_beam.collection.boxes import bbox_array, meets_any
-from rasteret_beam.collection.fragments import Fragment, open_fragment
+from rasteret_beam.collection.fragments import Fragment, open_fragment, stored_schema
 from rasteret_beam.collection.records import reading
 from rasteret_beam.collection.sizes import row_group_bytes, table_columns
 
@@ -148,7 +148,7 @@ def survey_fragment(query: CollectionQuery, fragment: Fragment) -> tuple[Survey,
 
 def _groups_that_may_meet(opened: OpenFile, query: CollectionQuery) -> np.ndarray:
     """Row groups that the file's statistics do not rule out."""
-    condition, part = query.filters.expression(opened.dataset.schema), opened.file
+    condition, part = query.filters.expression(stored_schema(opened.dataset)), opened.file
     if condition is not None:
         part = part.subset(filter=condition, schema=opened.dataset.schema)
     return np.array([group.id for group in part.row_groups], np.int64)
@@ -179,7 +179,7 @@ def scan(
 
     A filter would hide which row is which: what it says is read beside them.
     """
-    condition = query.filters.expression(opened.dataset.schema)
+    condition = query.filters.expression(stored_schema(opened.dataset))
     everything = pc.scalar(True)  # noqa: FBT003 -- a literal
     table = opened.file.subset(row_group_ids=ids.tolist()).to_table(
         schema=opened.dataset.schema,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rasteret_beam.arrow_types import comparable, without_views
 from rasteret_beam.collection.condition import (
     Among,
     Column,
@@ -153,7 +154,7 @@ class _Builder:
             kind = kind.field(at).type
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
-        return pc.field(name, *members), kind
+        return comparable(kind, name, *members), without_views(kind)
 
     def _misfit(
         self, column: Column, kind: pa.DataType, expected: str, value: Value,
@@ -174,7 +175,7 @@ def _expected(kind: pa.DataType) -> tuple[str, Any]:
         return "a value", (str, int, float)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return "a quoted date or time", str
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return "quoted text", str
     return "nothing that can be written here; give a pyarrow expression", ()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from rasteret_beam.arrow_types import fields_without_views, rows_without_views
 from rasteret_beam.collection.fragments import find_files, open_fragments, source_of
 from rasteret_beam.collection.records import check_datetime, check_schema
 from rasteret_beam.companion.views import View
@@ -70,7 +71,7 @@ def open_arrow(data: Any, *, require_band_metadata: bool) -> Opened:  # noqa: AN
         TypeError: It is no Arrow data.
         CollectionError: It is no collection.
     """
-    rows = data if isinstance(data, ds.Dataset) else _as_table(data)
+    rows = _dataset(data) if isinstance(data, ds.Dataset) else rows_without_views(_as_table(data))
     schema = rows.schema
     missing = [name for name in REQUIRED_COLUMNS if name not in schema.names]
     if missing:
@@ -88,6 +89,18 @@ def open_arrow(data: Any, *, require_band_metadata: bool) -> Opened:  # noqa: AN
         )
     view = View(rows, "table")
     return Opened(view, "", "", source_of(view.dataset()) or "", None)
+
+
+def _dataset(data: ds.Dataset) -> ds.Dataset:
+    """The same files, read without views; of other datasets Arrow changes no type."""
+    plain = pa.schema(fields_without_views(data.schema), metadata=data.schema.metadata)
+    if plain.equals(data.schema) or not isinstance(data, ds.FileSystemDataset):
+        return data
+    try:
+        files = list(data.get_fragments())
+    except ValueError:  # it has a filter of its own
+        return data
+    return ds.FileSystemDataset(files, plain, data.format, data.filesystem)
 
 
 def _as_table(data: Any) -> pa.Table:  # noqa: ANN401 -- any Arrow

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from rasteret_beam.collection.boxes import box_tree, overlap_mask
+from rasteret_beam.collection.fragments import stored_schema
 from rasteret_beam.errors import CollectionError, OptionError, RasteretBeamError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class View:
             OptionError: A condition does not fit its column.
         """
         boxes = () if filters.geometries is None else (filters.boxes(),)
-        added = filters.expression(self.schema)
+        added = filters.expression(stored_schema(self.dataset()))
         if added is None:
             return self
         try:

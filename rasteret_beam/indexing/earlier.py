@@ -11,7 +11,7 @@ from rasteret_beam.collection import available_bands
 from rasteret_beam.collection.boxes import overlaps_any
 from rasteret_beam.collection.columns import TABLES, columns_of
 from rasteret_beam.collection.filters import Filters
-from rasteret_beam.collection.fragments import find_files, open_fragment
+from rasteret_beam.collection.fragments import find_files, open_fragment, stored_schema
 from rasteret_beam.elements import FileInfo
 from rasteret_beam.errors import CollectionNotFoundError, FetchError, RecordError
 from rasteret_beam.grid.geotransform import from_coefficients
@@ -66,7 +66,7 @@ def read_earlier(
     filters = filters or Filters()
     boxes = None if filters.geometries is None else filters.boxes()
     scanner = dataset.scanner(
-        columns=names, filter=filters.expression(dataset.schema), batch_size=_BATCH_ROWS,
+        columns=names, filter=filters.expression(stored_schema(dataset)), batch_size=_BATCH_ROWS,
         use_threads=False,
     )  # fmt: skip
     for batch in scanner.to_batches():
@@ -139,7 +139,7 @@ def look_at(
         wanted = range(known.samples) if indexes is None else [i or 0 for i in indexes]
         try:
             unchanged = store.info(href) == known.info
-        except FetchError:  # some servers refuse HEAD
+        except FetchError:  # some servers do not tell
             unchanged = False
         if unchanged and all(index in known.bands for index in wanted):
             return known

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
+from rasteret_beam.arrow_types import members, without_views
 from rasteret_beam.grid.hilbert import hilbert_index
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType:
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """Gives the type that the values of an encoded column have: of a dictionary, a view, ...
+    """Gives the type that the values of an encoded column have: of a dictionary, views, ...
 
     >>> plain_type(pa.dictionary(pa.int8(), pa.string())), plain_type(pa.string_view())
     (DataType(string), DataType(string))
@@ -191,8 +192,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
         return plain_type(kind.storage_type)
     if pa.types.is_dictionary(kind):
         return plain_type(kind.value_type)
-    views = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
-    return views.get(kind, kind)
+    return without_views(kind)
 
 
 def _sorted_members(kind: pa.DataType) -> pa.DataType:
@@ -221,11 +221,21 @@ def _cut(sizes: dict[tuple[str, int], tuple[int, int]]) -> dict[tuple[str, int],
 
 
 def _stored_type(field: pa.Field) -> pa.DataType:
-    """What a property is stored as: Parquet has no nulls alone, rasteret's clouds are doubles."""
+    """What a property is stored as.
+
+    Parquet has no nulls alone and no structs of nothing; rasteret's clouds are doubles.
+    """
     kind = field.type
     if field.name == _CLOUD_COVER and (pa.types.is_integer(kind) or pa.types.is_null(kind)):
         return pa.float64()
-    return pa.string() if pa.types.is_null(kind) else kind
+    return pa.string() if pa.types.is_null(kind) or _holds_nothing(kind) else kind
+
+
+def _holds_nothing(kind: pa.DataType) -> bool:
+    """Whether there is a struct without members in it."""
+    within = members(kind)
+    nothing = pa.types.is_struct(kind) and not within
+    return nothing or any(_holds_nothing(field.type) for field in within)
 
 
 def _text(metadata: dict[bytes, bytes] | None) -> dict[str, str]:

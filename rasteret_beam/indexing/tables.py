@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rasteret_beam.arrow_types import rows_without_views
 from rasteret_beam.collection.condition import read_condition
-from rasteret_beam.collection.fragments import Fragment, find_files, open_fragment
+from rasteret_beam.collection.fragments import Fragment, find_files, open_fragment, stored_schema
 from rasteret_beam.collection.instants import parse_instant
 from rasteret_beam.collection.where import parse_where
 from rasteret_beam.errors import CollectionError, OptionError, RasteretBeamError, RecordError
@@ -107,20 +108,13 @@ class RecordTable:
 
     def _read_file(self, store: Store, part: Fragment) -> Iterator[ItemBatch]:
         dataset = open_fragment(store, part)
-        plain = pa.schema([field.with_type(plain_view(field.type)) for field in dataset.schema])
-        condition = self._condition(plain)
-        # Arrow filters no table that has a view in it.
-        late = None if plain.equals(dataset.schema.remove_metadata()) else condition
         try:
             scanner = dataset.scanner(
-                filter=condition if late is None else None, batch_size=_BATCH_ROWS,
+                filter=self._condition(stored_schema(dataset)), batch_size=_BATCH_ROWS,
                 use_threads=False,
             )  # fmt: skip
             for batch in scanner.to_batches():
-                table = pa.table(batch)
-                if late is not None:
-                    table = _plain(table).filter(late)
-                yield self.batch(table, part.uri)
+                yield self.batch(pa.table(batch), part.uri)
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, RasteretBeamError):
                 raise
@@ -273,13 +267,9 @@ def _aliased(table: pa.Table, column_map: Mapping[str, str]) -> pa.Table:
     return table
 
 
-def plain_view(kind: pa.DataType) -> pa.DataType:
-    """Gives text for a view of text, and bytes for a view of bytes."""
-    return plain_type(kind) if kind in (pa.string_view(), pa.binary_view()) else kind
-
-
 def _plain(table: pa.Table) -> pa.Table:
-    """Columns whose values are Python's: no encodings, no nanoseconds."""
+    """Columns whose values are Python's: no views, no nanoseconds."""
+    table = rows_without_views(table)
     for at, field in enumerate(table.schema):
         column, kind = table.column(at), field.type
         if isinstance(kind, pa.BaseExtensionType):
@@ -287,8 +277,6 @@ def _plain(table: pa.Table) -> pa.Table:
             column, kind = pa.chunked_array(chunks, kind.storage_type), kind.storage_type
         if pa.types.is_timestamp(kind) and kind.unit == "ns":
             column = column.cast(pa.timestamp("us", kind.tz), safe=False)
-        elif kind in (pa.string_view(), pa.binary_view()):
-            column = column.cast(plain_view(kind))
         if column is not table.column(at):
             table = table.set_column(at, field.name, column)
     return table

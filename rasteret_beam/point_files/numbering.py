@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
+from rasteret_beam.arrow_types import without_views
 from rasteret_beam.errors import PointsError
 from rasteret_beam.point_files.kinds import CSV, PARQUET, kind_of
-from rasteret_beam.points import OF_VIEWS, PointColumns, locate
+from rasteret_beam.points import PointColumns, locate
 from rasteret_beam.storage import redact
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _unified(files: Sequence[PointsFile], schemas: Sequence[pa.Schema]) -> pa.Sc
             n_without_null[field.name] += not field.nullable
             # Of files with one type, one that says it counts before one whose texts look so.
             of_type = found.setdefault(field.name, {})
-            kind = OF_VIEWS.get(field.type, field.type)
+            kind = without_views(field.type)
             if kind not in of_type or _is_guessed(of_type[kind]):
                 of_type[kind] = file
     return pa.schema([

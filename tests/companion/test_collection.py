@@ -136,6 +136,32 @@ def test_any_arrow_data_is_taken(table, wrap):
     assert ids(Collection.from_arrow(wrap(table))) == ["s0", "s1", "s2"]
 
 
+def _with_views(table):
+    """The same rows, with text as DataFusion and Polars write it."""
+    def views(kind):
+        if pa.types.is_struct(kind):
+            return pa.struct([field.with_type(views(field.type)) for field in kind])
+        return pa.string_view() if pa.types.is_string(kind) else kind
+
+    fields = [field.with_type(views(field.type)) for field in table.schema]
+    return pa.Table.from_pylist(table.to_pylist(), pa.schema(fields))
+
+
+@pytest.mark.parametrize("given", ["file", "dataset", "table"])
+def test_text_may_come_as_views(table, tmp_path, given):
+    rows = _with_views(table)
+    path = tmp_path / "views.parquet"
+    pq.write_table(rows, path)
+    assert ds.dataset(path).schema.field("id").type == pa.string_view()
+    found = (
+        Collection.from_parquet(str(path)) if given == "file"
+        else Collection.from_arrow(rows if given == "table" else ds.dataset(path))
+    )  # fmt: skip
+    one = found.where("id = 's1' and collection = 'collection'")
+    assert one.to_table().to_pylist() == table.slice(1, 1).to_pylist()
+    assert one.sample_points(grid_points(SCENES[1], [(0, 0)]), ["B1"], **UTM).num_rows == 1
+
+
 def test_a_reader_can_be_read_more_than_once(table):
     made = Collection.from_arrow(table.to_reader())
     assert [len(made), len(made)] == [3, 3]

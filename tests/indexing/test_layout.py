@@ -293,6 +293,8 @@ def test_a_declared_type_holds_where_values_tell_none():
 @pytest.mark.parametrize(
     ("kind", "stored"),
     [
+        (pa.struct([]), pa.string()), (pa.list_(pa.string_view()), pa.list_(pa.string())),
+        (pa.struct({"a": pa.list_(pa.struct([])), "b": pa.int8()}), pa.string()),
         (pa.null(), pa.string()), (pa.dictionary(pa.int8(), pa.string()), pa.string()),
         (pa.dictionary(pa.int8(), pa.int64()), pa.int64()), (pa.json_(), pa.string()),
         (pa.decimal128(5, 2), pa.decimal128(5, 2)), (pa.large_string(), pa.large_string()),

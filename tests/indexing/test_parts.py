@@ -242,3 +242,12 @@ def test_the_content_does_not_depend_on_the_order_of_rows(cogs, seed):
     whole = read(rows)
     random.Random(seed).shuffle(rows)
     assert read(rows).equals(whole)
+
+
+def test_a_column_of_structs_without_members_is_text(cogs):
+    deep = pa.struct({"a": pa.list_(pa.struct([])), "b": pa.int8()})
+    rows = rows_of(cogs, properties={"odd": {}, "deep": {"a": [{}], "b": 1}}, typed=True)
+    declared = pa.schema({"odd": pa.struct([]), "deep": deep})
+    assert read(rows, declared=declared).select(["odd", "deep"]).to_pylist() == [
+        {"odd": "{}", "deep": '{"a": [{}], "b": 1}'},
+    ]

@@ -409,6 +409,16 @@ def test_a_condition_chooses_rows_of_a_table_with_views(tmp_path):
     assert read(path, where="x == 1") == ["i0"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(pa.list_(pa.string_view()), ["a"]), (pa.struct({"a": pa.binary_view()}), {"a": b"b"})],
+)
+def test_views_may_stand_within_other_types(kind, value):
+    rows = table(x=[1, 2], v=pa.array([value, value], kind))
+    found, _ = items_of(RecordTable(table=rows, where="x == 1"), STORE)
+    assert [item.properties["v"] for item in found] == [value]
+
+
 # Files
 
 
