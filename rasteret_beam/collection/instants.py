@@ -11,6 +11,8 @@ from rasteret_beam.errors import OptionError
 
 _FRACTION = re.compile(r"\.(\d+)")
 _PARTIAL_DATE = re.compile(r"\d{4}(-\d{2})?")
+_EPOCH, _MICROSECOND = dt.datetime(1970, 1, 1), dt.timedelta(microseconds=1)  # noqa: DTZ001 -- UTC
+_LAST_NANOSECOND = 2**63 - 1
 
 
 def parse_instant(text: str) -> dt.datetime:
@@ -45,10 +47,15 @@ def parse_instant(text: str) -> dt.datetime:
 def instant_scalar(text: str, kind: pa.DataType) -> pa.Scalar:
     """Gives an instant as columns of a type compare with it, with a zone or without.
 
+    Nanoseconds reach from 1677 to 2262: an instant beyond is the first or last of them.
+
     Raises:
         OptionError: No date.
     """
     instant = parse_instant(text)
-    if pa.types.is_timestamp(kind) and kind.tz is not None:
-        instant = instant.replace(tzinfo=dt.timezone.utc)
-    return pa.scalar(instant, kind if pa.types.is_timestamp(kind) else None)
+    if not pa.types.is_timestamp(kind):
+        return pa.scalar(instant)
+    if kind.unit == "ns":
+        nanoseconds = (instant - _EPOCH) // _MICROSECOND * 1000
+        return pa.scalar(min(max(nanoseconds, -_LAST_NANOSECOND), _LAST_NANOSECOND), kind)
+    return pa.scalar(instant if kind.tz is None else instant.replace(tzinfo=dt.timezone.utc), kind)
