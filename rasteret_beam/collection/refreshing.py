@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from rasteret_beam.elements import DeadLetter, Record
 
 
+_READS = 3
+"""How often a collection is read, at most, that changes meanwhile."""
+
+
 class Snapshot:
     """The records of a collection at one time.
 
@@ -138,7 +142,7 @@ class Newest:
         try:
             digest = collection_digest(self._query)
             if self._held is None or digest != self._held.digest:
-                self._held = read_snapshot(self._query, self._name, digest)
+                self._held = self._read(digest)
         except (RasteretBeamError, OSError) as error:
             if self._held is None:
                 raise
@@ -146,6 +150,25 @@ class Newest:
             return self._held, error
         self._due = self._clock() + self._seconds
         return self._held, None
+
+    def _read(self, digest: str) -> Snapshot:
+        """Reads the records; again where files came, went or changed meanwhile.
+
+        A collection's files get their names one after the other, so the records may be of
+        two states. Where none was named meanwhile, the next look finds what was wanting.
+        """
+        for _ in range(_READS - 1):
+            before = digest
+            try:
+                snapshot = read_snapshot(self._query, self._name, before)
+                digest = collection_digest(self._query)
+                if digest == before:
+                    return snapshot
+            except (RasteretBeamError, OSError):
+                digest = collection_digest(self._query)
+                if digest == before:
+                    raise
+        return read_snapshot(self._query, self._name, digest)
 
 
 def newest_of(query: CollectionQuery, name: str, seconds: float) -> Newest:

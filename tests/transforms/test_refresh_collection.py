@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import datetime as dt
+import functools
 import pathlib
 import threading
 
@@ -30,6 +31,7 @@ from rasteret_beam import (
     ToRows,
     WatchCollection,
 )
+from rasteret_beam.collection.records import read_fragment
 from rasteret_beam.collection.refreshing import (
     Newest,
     collection_digest,
@@ -145,6 +147,44 @@ def test_a_collection_that_breaks_leaves_the_old_records_until_it_is_mended(fold
     _add_scene(folder, "new", 2, 0)
     clock.now = 20.0
     assert names() == ["new", "old"]
+
+
+def _changing(monkeypatch, *changes):
+    """While the records are read something happens, as long as there is a change left."""
+    left, reads = list(changes), []
+
+    def read(query, fragment):
+        found = list(read_fragment(query, fragment))
+        if fragment.number == 0:
+            reads.append(fragment.uri)
+            if left:
+                left.pop(0)()
+        return found
+
+    monkeypatch.setattr("rasteret_beam.collection.refreshing.read_fragment", read)
+    return reads
+
+
+def test_a_collection_that_changes_while_it_is_read_is_read_again(folder, monkeypatch):
+    reads = _changing(monkeypatch, lambda: _add_scene(folder, "new", 2, 0))
+    _, clock, names = _newest(folder)
+    assert (names(), len(reads)) == (["new", "old"], 2)
+    clock.now = 10.0
+    assert (names(), len(reads)) == (["new", "old"], 2)
+
+
+def test_so_is_one_of_which_a_file_goes_while_it_is_read(folder, monkeypatch):
+    _add_scene(folder, "z", 2, 0)
+    reads = _changing(monkeypatch, pathlib.Path(folder, "z.parquet").unlink)
+    _, _, names = _newest(folder)
+    assert (names(), len(reads)) == (["old"], 2)
+
+
+def test_a_collection_that_never_rests_is_taken_as_it_is(folder, monkeypatch):
+    changes = [functools.partial(_add_scene, folder, f"z{n}", 2, 0) for n in range(9)]
+    reads = _changing(monkeypatch, *changes)
+    _, _, names = _newest(folder)
+    assert (names(), len(reads)) == (["old", "z0", "z1"], 3)
 
 
 def test_while_one_thread_looks_the_others_go_on(folder, monkeypatch):
