@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from rasteret_beam.storage.addresses import split_root
 from rasteret_beam.storage.files import arrow_filesystem
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def open_csv(
 ) -> Iterator[pacsv.CSVStreamingReader]:
     """Opens a file; columns that ``types`` does not name have those of their first rows."""
     filesystem, path = arrow_filesystem(store, uri)
-    delimiter = "\t" if uri.partition("?")[0].removesuffix(".gz").endswith(".tsv") else ","
+    delimiter = "\t" if split_root(uri)[1].removesuffix(".gz").endswith(".tsv") else ","
     with filesystem.open_input_stream(path) as stream, pacsv.open_csv(
         stream,
         read_options=pacsv.ReadOptions(block_size=4 << 20),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rasteret_beam.errors import PointsError
 from rasteret_beam.storage import redact
+from rasteret_beam.storage.addresses import split_root
 
 PARQUET, CSV, GEOJSON = "parquet", "csv", "geojson"
 
@@ -20,7 +21,7 @@ def kind_of(uri: str) -> str:
     Raises:
         PointsError: Its name tells none.
     """
-    name = uri.partition("?")[0].lower().removesuffix(".gz")
+    name = split_root(uri)[1].lower().removesuffix(".gz")
     for kind, suffixes in _SUFFIXES:
         if name.endswith(suffixes):
             return kind

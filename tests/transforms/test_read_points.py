@@ -15,6 +15,7 @@ from scenes import Scene, make_collection
 
 from rasteret_beam import PointColumns, PointsError, ReadPoints, SampleOptions, SamplePoints
 from rasteret_beam.local import read_points
+from rasteret_beam.point_files.kinds import kind_of
 
 LONLAT = PointColumns(crs="EPSG:4326")
 
@@ -251,6 +252,21 @@ def test_types_that_cannot_be_one_are_refused_with_their_files(tmp_path):
     told = r"column 'id' is string in .*a\.csv, int64 in .*b\.parquet; give it one type"
     with pytest.raises(PointsError, match=told):
         _read(tmp_path / "[ab].*")
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind"),
+    [("s3://b/a?1#2.csv", "csv"), ("gs://b/a%3F.geojson", "geojson"),
+     ("https://h/a.parquet?v=1.csv#x", "parquet"), ("/data/a?b.TSV.gz", "csv")],
+)  # fmt: skip
+def test_a_file_is_known_by_the_end_of_its_name_whatever_is_in_it(uri, kind):
+    assert kind_of(uri) == kind
+
+
+def test_a_points_file_may_have_a_question_mark_in_its_name(tmp_path):
+    (tmp_path / "a?b.tsv").write_text("lon\tlat\n1\t2\n", encoding="utf-8")
+    ((index, x, y, *_),), letters = _read(tmp_path / "a?b.tsv")
+    assert (index, x, y, letters) == (0, 1.0, 2.0, [])
 
 
 @pytest.mark.parametrize("files", ["b.parquet", "[ab].parquet"], ids=["alone", "beside others"])
