@@ -21,6 +21,14 @@ _SAMPLE_COUNTERS = (
     "tiles_planned", "tiles_fetched", "tiles_sparse", "tiles_failed",
     "rows_written",
 )  # fmt: skip
+_SAMPLES = (
+    ("samples_ok", "of their own pixel"),
+    ("samples_fallback", "of a pixel near it"),
+    ("samples_nodata", "nodata"),
+    ("samples_failed", "failed"),
+)
+"""What becomes of samples: counters, and words for them."""
+
 _BUILD_SUMMARY = """\
 Items     {items_read} read, {items_refused} refused, {items_failed} without a usable band
 Files     {files_seen} seen, {files_indexed} indexed, {files_unchanged} unchanged, \
@@ -121,7 +129,16 @@ def sample_summary(counts: Mapping[str, int], seconds: float) -> str:
     tell["bytes_fetched"] = human_bytes(counts.get("bytes_fetched", 0))
     tell["seconds"] = f"{seconds:.1f}"
     tell["rate"] = f"{counts.get('points_read', 0) / max(seconds, 1e-3):,.0f}"
-    return _SAMPLE_SUMMARY.format_map(tell)
+    return _SAMPLE_SUMMARY.format_map(tell) + _samples_told(counts)
+
+
+def _samples_told(counts: Mapping[str, int]) -> str:
+    """A line on samples that are not simply their pixel's value; nothing where all are."""
+    (own, sound), *others = _SAMPLES
+    told = [f"{counts[name]:,} {words}" for name, words in others if counts.get(name)]
+    if not told:
+        return ""
+    return "\nSamples   " + ", ".join([f"{counts.get(own, 0):,} {sound}", *told])
 
 
 def build_summary(counts: Mapping[str, int], seconds: float) -> str:
