@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -13,6 +13,7 @@ from apache_beam.runners.runner import PipelineState
 from rasteret_beam.bigquery import SCHEME
 from rasteret_beam.errors import OptionError
 from rasteret_beam.reporting import Identity, Share, complaints
+from rasteret_beam.runners.causes import causes_of, causes_told
 from rasteret_beam.runners.failures import (
     EXIT_CANCELLED,
     EXIT_FAILURES,
@@ -89,19 +90,32 @@ class Ending:
         self._folder = "" if output.startswith(SCHEME) else output
         self._has_dead_letters = bool(getattr(ours, "dead_letters", None))
 
-    def after_end(self, counts: Counter[str], state: str | None, seconds: float) -> int:
-        """Judges a run that reached its end; gives the exit code."""
+    def after_end(
+        self, counts: Counter[str], state: str | None, seconds: float,
+        examples: Iterable[str] = (),
+    ) -> int:
+        """Judges a run that reached its end; gives the exit code.
+
+        Args:
+            counts: The job's counters.
+            state: What the runner says.
+            seconds: How long it took.
+            examples: What stages told of dead letters, as ``causes_of`` takes it.
+        """
         say(self._report.summary(counts, seconds))
-        found = self._report.complaints(counts)
+        found, causes = self._report.complaints(counts), causes_of(counts, examples)
         for complaint in found:
             say(f"FAILED    {complaint}")
+        if found:
+            for told in causes_told(causes):
+                say(f"          {told}")
         if found and not self._has_dead_letters:
-            say("          --dead_letters DIR would tell which, and why")
+            say("          --dead_letters DIR would have them all")
         failed = found or state not in (None, PipelineState.DONE)
         code = EXIT_FAILURES if failed else EXIT_OK
         self._write(
             seconds=seconds, state=state or PipelineState.DONE, exit_code=code, counts=counts,
-            complaints=found,
+            complaints=found, causes=causes,
         )  # fmt: skip
         return code
 

@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from rasteret_beam.output.manifest import MANIFEST
 from rasteret_beam.reporting import Identity
+from rasteret_beam.runners.causes import Cause
 from rasteret_beam.runners.failures import Failure
 from rasteret_beam.storage import redact
 from rasteret_beam.transforms._small_files import run_file, write_whole
@@ -35,6 +36,7 @@ class RunSummary:
         counts: The counters; none where the run ended with an error.
         identities: What must add up, checked where there are counters.
         complaints: Why the run counts as failed though it reached its end.
+        causes: What dead letters there are, whether they are complained of or not.
         error: What ended it before.
     """
 
@@ -47,6 +49,7 @@ class RunSummary:
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     identities: Sequence[Identity] = ()
     complaints: Sequence[str] = ()
+    causes: Sequence[Cause] = ()
     error: Failure | None = None
 
     def facts(self) -> dict[str, Any]:
@@ -66,6 +69,7 @@ class RunSummary:
             "exit_code": self.exit_code,
             "error": self.error and self.error._asdict(),
             "complaints": list(self.complaints),
+            "causes": [cause._asdict() for cause in self.causes],
             "counters": dict(sorted(self.counts.items())),
             "identities": {identity.what: self._checked(identity) for identity in checked},
             "options": dict(self.options),

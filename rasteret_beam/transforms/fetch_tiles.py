@@ -189,7 +189,9 @@ class _FetchFn(beam.DoFn):
         self._bytes -= one.job.decoded_bytes
         for name, amount in result.counts._asdict().items():
             self._counters.add(name, amount)
-        for letter in running.dead_letters(one.job, result):
+        letters = list(running.dead_letters(one.job, result))
+        self._counters.tell(letters)
+        for letter in letters:
             value = WindowedValue(letter, one.timestamp, (one.window,))
             yield TaggedOutput(DEAD_LETTERS, value)
         for batch in running.tile_batches(one.rows, one.job, result):

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.io.gcp.pubsub import PubsubMessage
-from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
@@ -17,7 +16,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch, stages
 from rasteret_beam.errors import InvalidPointError, OptionError
 from rasteret_beam.messages import INDEX_FIELD, MessageReader, json_messages
-from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters
+from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs
 from rasteret_beam.transforms.rows import BatchPoints
 
@@ -117,8 +116,8 @@ class _DecodeFn(beam.DoFn):
         try:
             row, time_us = self._reader.read(data or b"")
         except InvalidPointError as error:
-            self._counters.add("messages_failed")
-            yield TaggedOutput(DEAD_LETTERS, _dead_letter(message, data or b"", error))
+            letter = _dead_letter(message, data or b"", error)
+            yield from dead_letter_outputs([letter], self._counters, "messages_failed")
             return
         yield row if time_us is None else TimestampedValue(row, Timestamp(micros=time_us))
 

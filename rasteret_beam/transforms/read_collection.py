@@ -87,3 +87,4 @@ def count_letters(letters: list[DeadLetter], counters: Counters) -> None:
     absent = sum(letter.code == Status.BAND_MISSING.value for letter in letters)
     counters.add("bands_missing", absent)
     counters.add("records_failed", 1 if len(letters) > absent else 0)
+    counters.tell(letters)

@@ -156,7 +156,9 @@ class _LookFn(beam.DoFn):
         except (RasteretBeamError, OSError) as error:
             if seen is None:
                 raise
-            yield _dead_letter(self._query, error)
+            letter = _dead_letter(self._query, error)
+            self._counters.tell([letter])
+            yield letter
             return
         last.write(digest)
         self._counters.add("revisions_read")

@@ -184,6 +184,32 @@ def test_one_bad_file_is_a_dead_letter_not_the_end(place, build):
     assert "broken.tif" in letters.read_text()
 
 
+@pytest.mark.parametrize(
+    "workers", [(), ("--direct_running_mode=multi_processing", "--direct_num_workers=2")],
+)
+def test_a_run_that_failed_tells_why_without_a_second_run(place, build, capsys, workers):
+    flags = ["--inputs", place / "scenes/*.tif", "--output", place / "collection"]
+    assert build(*flags, "--datetime_pattern", r"X(\d{8})", *workers) == 1
+    told = capsys.readouterr().err.splitlines()
+    at = told.index("          --dead_letters DIR would have them all")
+    assert told[at - 1].startswith("          1 INVALID_RECORD, like: href '")
+    assert "datetime_pattern" in told[at - 1]
+    (cause,) = json.loads((place / "collection/_run/summary.json").read_text())["causes"]
+    assert (cause["code"], cause["n_letters"]) == ("INVALID_RECORD", 1)
+
+
+@pytest.mark.usefixtures("collection")
+def test_rows_that_are_no_points_are_told_with_an_example(place, sample, capsys):
+    polygon = {"type": "Polygon", "coordinates": [[[3, 41], [4, 41], [4, 42], [3, 41]]]}
+    features = [{"type": "Feature", "properties": {}, "geometry": polygon}] * 3
+    text = json.dumps({"type": "FeatureCollection", "features": features})
+    (place / "fields.geojson").write_text(text)
+    assert sample(*_flags(place, points=place / "fields.geojson", points_crs=None)) == 1
+    told = capsys.readouterr().err
+    assert "3 of 3 points failed (100.00 %)" in told
+    assert "3 INVALID_POINT, like: " in told
+
+
 def test_inputs_can_be_a_list_of_paths(place, build):
     listed = place / "list.txt"
     path = place / "scenes" / "s2_20240512.tif"

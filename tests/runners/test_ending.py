@@ -10,6 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 import rasteret_beam
 from rasteret_beam.errors import BudgetError, OptionError
 from rasteret_beam.reporting import SAMPLE_IDENTITIES, SAMPLE_SHARES, Identity
+from rasteret_beam.runners.causes import Cause, causes_told
 from rasteret_beam.runners.ending import Ending, Report
 from rasteret_beam.runners.run_summary import options_given
 
@@ -74,6 +75,33 @@ def test_failures_above_the_threshold_are_complaints(tmp_path, ending):
     counts = collections.Counter({**SOUND, "tiles_fetched": 0, "tiles_failed": 3})
     assert ending.after_end(counts, "DONE", 1.0) == 1
     assert "3 of 4 tiles failed (75.00 %)" in _written(tmp_path)["complaints"][0]
+
+
+def test_a_complaint_is_followed_by_its_causes(tmp_path, ending, capsys):
+    counts = collections.Counter({
+        **SOUND, "tiles_fetched": 0, "tiles_failed": 3, "dead_letters_DECODE_ERROR": 1,
+        "dead_letters_FETCH_ERROR": 2, "dead_letters_STALE_INDEX": 0,
+    })  # fmt: skip
+    examples = ["1f FETCH_ERROR b.tif: gone", "0a FETCH_ERROR a.tif: not found", "9 DECODE_ERROR x"]
+    assert ending.after_end(counts, "DONE", 1.0, examples) == 1
+    told = capsys.readouterr().err.splitlines()
+    at = next(at for at, line in enumerate(told) if line.startswith("FAILED    3 of 4 tiles"))
+    assert told[at + 1 :] == [
+        "          2 FETCH_ERROR, like: a.tif: not found",
+        "          1 DECODE_ERROR, like: x",
+        "          --dead_letters DIR would have them all",
+    ]
+    assert _written(tmp_path)["causes"] == [
+        {"code": "FETCH_ERROR", "n_letters": 2, "example": "a.tif: not found"},
+        {"code": "DECODE_ERROR", "n_letters": 1, "example": "x"},
+    ]
+
+
+def test_causes_beyond_the_first_few_are_counted():
+    causes = [Cause(code, 9, "") for code in "ABCDE"]
+    assert causes_told(causes) == [
+        "9 A", "9 B", "9 C", "and 9 D, 9 E",
+    ]  # fmt: skip
 
 
 def test_a_runner_that_says_failed_is_believed(tmp_path, ending):
