@@ -39,6 +39,7 @@ from rasteret_beam.runners import (
     sampling_flags,
     store_flags,
 )
+from rasteret_beam.runners.nothing_sampled import nothing_sampled
 from rasteret_beam.storage import redact
 from rasteret_beam.transforms.summarize_plan import plan_told
 
@@ -190,12 +191,15 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(options: SamplePointsOptions) -> launch.Report:
+    doubts = functools.partial(nothing_sampled, options)
     if options.plan_only:
         told = functools.partial(plan_told, options.output)
-        return launch.Report(told, (), options.error_threshold, name="sample_points")
+        return launch.Report(
+            told, (), options.error_threshold, name="sample_points", doubts=doubts,
+        )
     return launch.Report(
         sample_summary, SAMPLE_SHARES, options.error_threshold, name="sample_points",
-        identities=SAMPLE_IDENTITIES,
+        identities=SAMPLE_IDENTITIES, doubts=doubts,
     )  # fmt: skip
 
 

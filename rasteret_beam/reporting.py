@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _KIB = 1024
 _SAMPLE_SUMMARY = """\
@@ -163,16 +163,39 @@ def complaints(
     >>> complaints({"tiles_failed": 2, "tiles_planned": 10}, SAMPLE_SHARES, 0.01)
     ['2 of 10 tiles failed (20.00 %), more than the tolerated 1.00 %']
     """
-    found = []
+    return [
+        f"{told}, more than the tolerated {_percent(threshold)}"
+        for told, share in _failures(counts, shares) if share > threshold
+    ]
+
+
+def tolerated(
+    counts: Mapping[str, int], shares: tuple[Share, ...], threshold: float,
+) -> list[str]:
+    """Names every kind of failure that was asked to be tolerated; arguments as above.
+
+    >>> tolerated({"tiles_failed": 2, "tiles_planned": 10}, SAMPLE_SHARES, 0.5)
+    ['2 of 10 tiles failed (20.00 %), of 50.00 % tolerated']
+    """
+    return [
+        f"{told}, of {_percent(threshold)} tolerated"
+        for told, share in _failures(counts, shares) if share <= threshold
+    ]
+
+
+def _failures(
+    counts: Mapping[str, int], shares: tuple[Share, ...],
+) -> Iterator[tuple[str, float]]:
+    """What failed, in words, and its share."""
     for what, failed, tried in shares:
         bad, total = counts.get(failed, 0), counts.get(tried, 0)
-        share = bad / max(total, bad, 1)
-        if share > threshold:
-            found.append(
-                f"{bad:,} of {total:,} {what} failed ({share:.2%}), more than the "
-                f"tolerated {threshold:.2%}".replace("%", " %"),
-            )
-    return found
+        if bad:
+            share = bad / max(total, bad)
+            yield f"{bad:,} of {total:,} {what} failed ({_percent(share)})", share
+
+
+def _percent(share: float) -> str:
+    return f"{share:.2%}".replace("%", " %")
 
 
 def human_bytes(size: float) -> str:

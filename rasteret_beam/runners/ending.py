@@ -12,8 +12,8 @@ from apache_beam.runners.runner import PipelineState
 
 from rasteret_beam.bigquery import SCHEME
 from rasteret_beam.errors import OptionError
-from rasteret_beam.reporting import Identity, Share, complaints
-from rasteret_beam.runners.causes import causes_of, causes_told
+from rasteret_beam.reporting import Identity, Share, complaints, tolerated
+from rasteret_beam.runners.causes import Cause, causes_of, causes_told
 from rasteret_beam.runners.failures import (
     EXIT_CANCELLED,
     EXIT_FAILURES,
@@ -40,6 +40,8 @@ class Report:
             where none may be right.
         name: The pipeline's name, for machines.
         identities: What must add up; where it does not the job has failed.
+        doubts: Gives from counters why an output that counts as right may not be what was
+            meant.
 
     Raises:
         OptionError: The threshold is no share.
@@ -51,6 +53,7 @@ class Report:
     output: str = ""
     name: str = ""
     identities: tuple[Identity, ...] = ()
+    doubts: Callable[[Mapping[str, int]], list[str]] = lambda _: []
 
     def __post_init__(self) -> None:
         """Checks the threshold."""
@@ -68,6 +71,10 @@ class Report:
         if self.output and not counts.get(self.output):
             found.append("nothing was written; what was at --output is left as it was")
         return found
+
+    def warnings(self, counts: Mapping[str, int]) -> list[str]:
+        """Gives what a person should look at though it fails no job."""
+        return tolerated(counts, self.shares, self.threshold) + self.doubts(counts)
 
 
 class Ending:
@@ -104,20 +111,26 @@ class Ending:
         """
         say(self._report.summary(counts, seconds))
         found, causes = self._report.complaints(counts), causes_of(counts, examples)
+        warnings = self._report.warnings(counts)
         for complaint in found:
             say(f"FAILED    {complaint}")
-        if found:
-            for told in causes_told(causes):
-                say(f"          {told}")
-        if found and not self._has_dead_letters:
-            say("          --dead_letters DIR would have them all")
+        for warning in warnings:
+            say(f"WARNING   {warning}")
+        if found or tolerated(counts, self._report.shares, self._report.threshold):
+            self._tell(causes)
         failed = found or state not in (None, PipelineState.DONE)
         code = EXIT_FAILURES if failed else EXIT_OK
         self._write(
             seconds=seconds, state=state or PipelineState.DONE, exit_code=code, counts=counts,
-            complaints=found, causes=causes,
+            complaints=found, warnings=warnings, causes=causes,
         )  # fmt: skip
         return code
+
+    def _tell(self, causes: list[Cause]) -> None:
+        for told in causes_told(causes):
+            say(f"          {told}")
+        if not self._has_dead_letters:
+            say("          --dead_letters DIR would have them all")
 
     def after_error(self, error: BaseException, seconds: float) -> int | None:
         """Tells of an error of ours; gives the exit code, or None for a fault of a program."""

@@ -36,6 +36,7 @@ class RunSummary:
         counts: The counters; none where the run ended with an error.
         identities: What must add up, checked where there are counters.
         complaints: Why the run counts as failed though it reached its end.
+        warnings: What a person should look at though it fails no run.
         causes: What dead letters there are, whether they are complained of or not.
         error: What ended it before.
     """
@@ -49,6 +50,7 @@ class RunSummary:
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     identities: Sequence[Identity] = ()
     complaints: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     causes: Sequence[Cause] = ()
     error: Failure | None = None
 
@@ -69,6 +71,7 @@ class RunSummary:
             "exit_code": self.exit_code,
             "error": self.error and self.error._asdict(),
             "complaints": list(self.complaints),
+            "warnings": list(self.warnings),
             "causes": [cause._asdict() for cause in self.causes],
             "counters": dict(sorted(self.counts.items())),
             "identities": {identity.what: self._checked(identity) for identity in checked},

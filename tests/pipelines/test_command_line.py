@@ -155,6 +155,9 @@ def test_a_tile_that_cannot_be_read_fails_the_run_above_the_threshold(place, sam
     rows = pq.read_table(place / "samples").to_pylist()
     assert [r["status"] for r in rows if r["value"] is None and r["band"]] == ["DECODE_ERROR"]
     assert sample(*flags, "--error_threshold", "0.5") == 0
+    told = capsys.readouterr().err.splitlines()
+    at = told.index("WARNING   1 of 6 tiles failed (16.67 %), of 50.00 % tolerated")
+    assert told[at + 1].startswith("          1 DECODE_ERROR, like: ")
 
 
 def test_a_rerun_without_failures_takes_the_old_dead_letters_away(place, sample, collection):
@@ -208,6 +211,43 @@ def test_rows_that_are_no_points_are_told_with_an_example(place, sample, capsys)
     told = capsys.readouterr().err
     assert "3 of 3 points failed (100.00 %)" in told
     assert "3 INVALID_POINT, like: " in told
+
+
+def _swapped(place):
+    table = pq.read_table(place / "points.parquet").slice(0, 3)
+    names = ["y" if name == "x" else "x" if name == "y" else name for name in table.column_names]
+    pq.write_table(table.rename_columns(names), place / "swapped.parquet")
+    return {"points": place / "swapped.parquet"}
+
+
+def _without_rows(place):
+    pq.write_table(pq.read_table(place / "points.parquet").slice(0, 0), place / "none.parquet")
+    return {"points": place / "none.parquet"}
+
+
+def _without_coordinates(place):
+    (place / "null.csv").write_text("x,y,plot\n,,a\n,,b\n")
+    return {"points": place / "null.csv"}
+
+
+@pytest.mark.usefixtures("collection")
+@pytest.mark.parametrize("join", ["broadcast", "partitioned"])
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (_swapped, "no point lies in any of the records (1 read): are x and y swapped"),
+        (lambda _: {"points_crs": "EPSG:32632"}, "is --points_crs EPSG:32632 that of the points"),
+        (lambda _: {"bbox": "41,3,42,4"}, "no record meets --bbox 41,3,42,4; --bbox is xmin,ymin"),
+        (_without_rows, "none.parquet has no rows"),
+        (_without_coordinates, "none of the 2 points has coordinates"),
+    ],
+)
+def test_a_run_without_a_sample_asks_what_was_meant(place, sample, capsys, join, wrong, told):
+    assert sample(*_flags(place, join=join, **wrong(place))) == 0
+    (line,) = [li for li in capsys.readouterr().err.splitlines() if li.startswith("WARNING   ")]
+    assert told in line
+    summary = json.loads((place / "samples/_run/summary.json").read_text())
+    assert (summary["warnings"], summary["complaints"]) == ([line.removeprefix("WARNING   ")], [])
 
 
 def test_inputs_can_be_a_list_of_paths(place, build):

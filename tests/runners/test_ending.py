@@ -57,6 +57,7 @@ def test_a_sound_run_ends_with_0_and_all_its_facts(tmp_path, ending):
     }  # fmt: skip
     assert told["options"] == {"runner": "FnApiRunner", "job_name": "one"}
     assert (told["complaints"], told["error"], told["manifest"]) == ([], None, None)
+    assert (told["warnings"], told["causes"]) == ([], [])
 
 
 @pytest.mark.parametrize(("name", "what"), [("points_read", "points"), ("tiles_sparse", "tiles")])
