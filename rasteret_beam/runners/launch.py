@@ -1,14 +1,13 @@
-"""Options -> a run: checked flags, a progress line while it lasts, counters at its end."""
+"""Options -> a run: checked flags, progress while it lasts, counters at its end."""
 
 import argparse
 import contextlib
 import datetime as dt
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
@@ -16,10 +15,10 @@ from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, 
 from apache_beam.runners.runner import PipelineResult
 
 from rasteret_beam.errors import OptionError, RasteretBeamError
-from rasteret_beam.reporting import progress_line
 from rasteret_beam.runners import engine_flags
 from rasteret_beam.runners.ending import Ending, Report, say
 from rasteret_beam.runners.failures import EXIT_OK, EXIT_REFUSED, quiet_beam
+from rasteret_beam.runners.progress import Progress
 from rasteret_beam.runners.resuming import NothingToDoError
 from rasteret_beam.transforms._metrics import EXAMPLES, LIVE, NAMESPACE
 
@@ -27,7 +26,6 @@ _HELP_EPILOG = "Every option of Apache Beam works too, like --runner DataflowRun
 _LOCAL_RUNNER = "rasteret_beam.runners.local_runner.LocalRunner"
 __all__ = ["Report", "add_flag", "check_given", "parse", "run", "say"]
 
-_SECONDS_BETWEEN_LINES = 1.0
 _Options = TypeVar("_Options", bound=PipelineOptions)
 
 
@@ -135,7 +133,7 @@ def run(
         return EXIT_REFUSED
     ending = Ending(options, options.view_as(ours), report, started)
     try:
-        with _Progress(sys.stderr, clock):
+        with Progress(sys.stderr, LIVE, clock):
             result = pipeline.run()
             if "Dataflow" in str(options.view_as(StandardOptions).runner):
                 return EXIT_OK
@@ -160,28 +158,3 @@ def _told_of(result: PipelineResult) -> tuple[Counter[str], set[str]]:
         if found.key.metric.name == EXAMPLES:
             examples |= set(found.committed or found.attempted or ())
     return counts, examples
-
-
-class _Progress:
-    """A line a second while a job runs in this process, on a terminal only."""
-
-    def __init__(self, stream: TextIO, started: float) -> None:
-        self._stream, self._started = stream, started
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> None:
-        if self._stream.isatty():
-            self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        if self._thread.is_alive():
-            self._thread.join()
-            self._stream.write("\r\x1b[K")
-
-    def _run(self) -> None:
-        while not self._done.wait(_SECONDS_BETWEEN_LINES):
-            line = progress_line(dict(LIVE), time.monotonic() - self._started)
-            self._stream.write(f"\r\x1b[K{line}")
-            self._stream.flush()
