@@ -192,14 +192,16 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 def _report(options: SamplePointsOptions) -> launch.Report:
     doubts = functools.partial(nothing_sampled, options)
+    cautions = sampling_flags.cautions_of(options)
     if options.plan_only:
         told = functools.partial(plan_told, options.output)
         return launch.Report(
-            told, (), options.error_threshold, name="sample_points", doubts=doubts,
-        )
+            told, (), options.error_threshold, name="sample_points",
+            cautions=cautions, doubts=doubts,
+        )  # fmt: skip
     return launch.Report(
         sample_summary, SAMPLE_SHARES, options.error_threshold, name="sample_points",
-        identities=SAMPLE_IDENTITIES, doubts=doubts,
+        identities=SAMPLE_IDENTITIES, cautions=cautions, doubts=doubts,
     )  # fmt: skip
 
 

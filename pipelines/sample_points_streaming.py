@@ -95,6 +95,8 @@ def build(pipeline: beam.Pipeline, options: SamplePointsStreamingOptions) -> Non
         OptionError: A flag is missing, or has a value that cannot work.
     """
     sample_messages(stream_flags.read_messages(pipeline, options), options)
+    # Last: who tries flags out names no runner, and wants to know what is wrong with them.
+    stream_flags.check_runner(options)
 
 
 def sample_messages(
@@ -170,10 +172,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     return launch.run(argv, SamplePointsStreamingOptions, build, _report)
 
 
-def _report(_: SamplePointsStreamingOptions) -> launch.Report:
+def _report(options: SamplePointsStreamingOptions) -> launch.Report:
     return launch.Report(
         sample_summary, SAMPLE_SHARES, 1.0, name="sample_points_streaming",
-        identities=SAMPLE_IDENTITIES,
+        identities=SAMPLE_IDENTITIES, cautions=sampling_flags.cautions_of(options),
     )  # fmt: skip
 
 

@@ -36,7 +36,9 @@ class RecordView:
 
     def __repr__(self) -> str:
         """Gives id, datetime and cloud cover."""
-        return f"RecordView(id={self.id!r}, datetime={self.datetime}, cloud={self.cloud_cover})"
+        known = self._value("eo:cloud_cover")
+        cloud = "?" if known is None else known
+        return f"RecordView(id={self.id!r}, datetime={self.datetime}, cloud={cloud})"
 
     @property
     def id(self) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -40,6 +40,7 @@ class Report:
             where none may be right.
         name: The pipeline's name, for machines.
         identities: What must add up; where it does not the job has failed.
+        cautions: What flags say that a run can begin with, and a person should look at.
         doubts: Gives from counters why an output that counts as right may not be what was
             meant.
 
@@ -53,6 +54,7 @@ class Report:
     output: str = ""
     name: str = ""
     identities: tuple[Identity, ...] = ()
+    cautions: Sequence[str] = ()
     doubts: Callable[[Mapping[str, int]], list[str]] = lambda _: []
 
     def __post_init__(self) -> None:
@@ -122,7 +124,7 @@ class Ending:
         code = EXIT_FAILURES if failed else EXIT_OK
         self._write(
             seconds=seconds, state=state or PipelineState.DONE, exit_code=code, counts=counts,
-            complaints=found, warnings=warnings, causes=causes,
+            complaints=found, warnings=[*self._report.cautions, *warnings], causes=causes,
         )  # fmt: skip
         return code
 

@@ -131,6 +131,8 @@ def run(
     except RasteretBeamError as error:
         say(f"error: {error}")
         return EXIT_REFUSED
+    for caution in report.cautions:
+        say(f"WARNING   {caution}")
     ending = Ending(options, options.view_as(ours), report, started)
     try:
         with Progress(sys.stderr, LIVE, clock):

@@ -1,8 +1,10 @@
 """Flags on what is sampled, the same for files and for streams."""
 
 import argparse
+import difflib
 from collections.abc import Callable
 
+from rasteret_beam.collection.catalog import datasets, find_dataset
 from rasteret_beam.collection.filters import Filters
 from rasteret_beam.options import MATCHES, NEIGHBOURHOODS, UNMATCHED, SampleOptions
 from rasteret_beam.points import PointColumns
@@ -99,6 +101,19 @@ def sample_options_of(options: argparse.Namespace) -> SampleOptions:
         return_neighbourhood=options.return_neighbourhood,
         unmatched=options.unmatched,
     )
+
+
+def cautions_of(options: argparse.Namespace) -> list[str]:
+    """Gives what in the flags is probably not what was meant, though it may be."""
+    name = options.data_source
+    if not name or find_dataset(name):
+        return []
+    known = sorted({key for d in datasets().values() for key in (d.id, d.stac_collection) if key})
+    near = ", ".join(difflib.get_close_matches(name, known, 3) or known)
+    return [
+        f"--data_source {name} is not in the catalogue, so bands go by their own names; it has: "
+        + near,
+    ]
 
 
 def filters_of(options: argparse.Namespace) -> Filters:

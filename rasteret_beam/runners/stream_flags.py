@@ -24,14 +24,10 @@ def read_messages(pipeline: beam.Pipeline, options: PipelineOptions) -> beam.PCo
     """Reads the messages of the subscription or topic that flags name.
 
     Raises:
-        OptionError: There is none, or both; or the runner cannot read Pub/Sub.
+        OptionError: There is none, or both.
     """
     if bool(options.input_subscription) == bool(options.input_topic):
         msg = "Give one of --input_subscription and --input_topic"
-        raise OptionError(msg)
-    runner = str(options.view_as(StandardOptions).runner)
-    if not runner.endswith(_READERS):
-        msg = f"--runner {runner} reads no Pub/Sub: name {' or, to try it, '.join(_READERS)}"
         raise OptionError(msg)
     with _naming():
         read = ReadFromPubSub(
@@ -41,6 +37,18 @@ def read_messages(pipeline: beam.Pipeline, options: PipelineOptions) -> beam.PCo
             timestamp_attribute=options.time_attribute or None,
         )
     return pipeline | "ReadMessages" >> read
+
+
+def check_runner(options: PipelineOptions) -> None:
+    """Looks whether the runner reads messages.
+
+    Raises:
+        OptionError: It does not.
+    """
+    runner = str(options.view_as(StandardOptions).runner)
+    if not runner.endswith(_READERS):
+        msg = f"--runner {runner} reads no Pub/Sub: name {' or, to try it, '.join(_READERS)}"
+        raise OptionError(msg)
 
 
 def write_messages(messages: beam.PCollection[bytes], topic: str) -> None:

@@ -339,6 +339,7 @@ def test_a_view_survives_pickling(collection, table):
 def test_a_record_has_the_names_of_rasterets_accessor(collection):
     record = collection.get_first_record()
     assert (record.id, record.crs, record.cloud_cover) == ("s0", 32631, 0)
+    assert repr(record) == "RecordView(id='s0', datetime=2023-11-01 00:00:00, cloud=?)"
     assert record.datetime == dt.datetime(2023, 11, 1)  # noqa: DTZ001 -- UTC, as stored
     assert record.bbox == [*collection.where("id = 's0'").bounds]
     assert record.geometry.equals(shapely.from_wkb(record.footprint))

@@ -213,6 +213,17 @@ def test_rows_that_are_no_points_are_told_with_an_example(place, sample, capsys)
     assert "3 INVALID_POINT, like: " in told
 
 
+@pytest.mark.usefixtures("collection")
+def test_a_data_source_that_nobody_knows_is_told_though_it_is_a_name(place, sample, capsys):
+    assert sample(*_flags(place, data_source="sentinel2-l2a", bands="B4")) == 2
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("WARNING   --data_source sentinel2-l2a is not in the catalogue")
+    assert "sentinel-2-l2a" in first
+    assert "Band(s) not found: ['B4']" in last
+    assert sample(*_flags(place, data_source="sentinel-2-l2a", bands="B1")) == 0
+    assert "WARNING" not in capsys.readouterr().err
+
+
 def _swapped(place):
     table = pq.read_table(place / "points.parquet").slice(0, 3)
     names = ["y" if name == "x" else "x" if name == "y" else name for name in table.column_names]

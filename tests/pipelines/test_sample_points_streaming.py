@@ -124,6 +124,8 @@ def test_messages_come_from_pubsub_and_samples_go_there(place, monkeypatch):
         ({"input_subscription": SUBSCRIPTION, "input_topic": TOPIC}, "Give one of"),
         ({"input_subscription": "points"}, "projects/"),
         ({"input_subscription": SUBSCRIPTION, "runner": "FnApiRunner"}, "reads no Pub/Sub"),
+        ({"input_subscription": SUBSCRIPTION, "runner": "FnApiRunner", "points_crs": None},
+         "--points_crs is required"),
         ({"input_subscription": SUBSCRIPTION, "output": None}, "give --output"),
         ({"input_subscription": SUBSCRIPTION, "output_topic": "samples"}, "projects/"),
         ({"input_subscription": SUBSCRIPTION, "output": TABLE}, "give it as --output_table"),
