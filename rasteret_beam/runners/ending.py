@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -23,6 +23,7 @@ from rasteret_beam.runners.failures import (
     failure_of,
 )
 from rasteret_beam.runners.run_summary import RunSummary, options_given
+from rasteret_beam.runners.told import Told
 from rasteret_beam.storage import redact
 
 _TOLD_CHARACTERS = 2000
@@ -41,8 +42,8 @@ class Report:
         name: The pipeline's name, for machines.
         identities: What must add up; where it does not the job has failed.
         cautions: What flags say that a run can begin with, and a person should look at.
-        doubts: Gives from counters why an output that counts as right may not be what was
-            meant.
+        doubts: Gives from what stages told why an output that counts as right may not be
+            what was meant.
 
     Raises:
         OptionError: The threshold is no share.
@@ -55,7 +56,7 @@ class Report:
     name: str = ""
     identities: tuple[Identity, ...] = ()
     cautions: Sequence[str] = ()
-    doubts: Callable[[Mapping[str, int]], list[str]] = lambda _: []
+    doubts: Callable[[Told], list[str]] = lambda _: []
 
     def __post_init__(self) -> None:
         """Checks the threshold."""
@@ -74,9 +75,9 @@ class Report:
             found.append("nothing was written; what was at --output is left as it was")
         return found
 
-    def warnings(self, counts: Mapping[str, int]) -> list[str]:
+    def warnings(self, told: Told) -> list[str]:
         """Gives what a person should look at though it fails no job."""
-        return tolerated(counts, self.shares, self.threshold) + self.doubts(counts)
+        return tolerated(told.counts, self.shares, self.threshold) + self.doubts(told)
 
 
 class Ending:
@@ -99,21 +100,12 @@ class Ending:
         self._folder = "" if output.startswith(SCHEME) else output
         self._has_dead_letters = bool(getattr(ours, "dead_letters", None))
 
-    def after_end(
-        self, counts: Counter[str], state: str | None, seconds: float,
-        examples: Iterable[str] = (),
-    ) -> int:
-        """Judges a run that reached its end; gives the exit code.
-
-        Args:
-            counts: The job's counters.
-            state: What the runner says.
-            seconds: How long it took.
-            examples: What stages told of dead letters, as ``causes_of`` takes it.
-        """
+    def after_end(self, told: Told, state: str | None, seconds: float) -> int:
+        """Judges a run that reached its end; gives the exit code."""
+        counts = told.counts
         say(self._report.summary(counts, seconds))
-        found, causes = self._report.complaints(counts), causes_of(counts, examples)
-        warnings = self._report.warnings(counts)
+        found, causes = self._report.complaints(counts), causes_of(counts, told.examples)
+        warnings = self._report.warnings(told)
         for complaint in found:
             say(f"FAILED    {complaint}")
         for warning in warnings:
@@ -129,8 +121,8 @@ class Ending:
         return code
 
     def _tell(self, causes: list[Cause]) -> None:
-        for told in causes_told(causes):
-            say(f"          {told}")
+        for cause in causes_told(causes):
+            say(f"          {cause}")
         if not self._has_dead_letters:
             say("          --dead_letters DIR would have them all")
 

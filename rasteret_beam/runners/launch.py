@@ -5,14 +5,11 @@ import contextlib
 import datetime as dt
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import apache_beam as beam
-from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
-from apache_beam.runners.runner import PipelineResult
 
 from rasteret_beam.errors import OptionError, RasteretBeamError
 from rasteret_beam.runners import engine_flags
@@ -20,7 +17,8 @@ from rasteret_beam.runners.ending import Ending, Report, say
 from rasteret_beam.runners.failures import EXIT_OK, EXIT_REFUSED, quiet_beam
 from rasteret_beam.runners.progress import Progress
 from rasteret_beam.runners.resuming import NothingToDoError
-from rasteret_beam.transforms._metrics import EXAMPLES, LIVE, NAMESPACE
+from rasteret_beam.runners.told import told_of
+from rasteret_beam.transforms._metrics import LIVE
 
 _HELP_EPILOG = "Every option of Apache Beam works too, like --runner DataflowRunner."
 _LOCAL_RUNNER = "rasteret_beam.runners.local_runner.LocalRunner"
@@ -145,18 +143,4 @@ def run(
         if code is None:
             raise
         return code
-    counts, examples = _told_of(result)
-    return ending.after_end(counts, state, time.monotonic() - clock, examples)
-
-
-def _told_of(result: PipelineResult) -> tuple[Counter[str], set[str]]:
-    """What the stages of a job told: their counters, and examples of dead letters."""
-    told = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
-    counts: Counter[str] = Counter(dict.fromkeys(LIVE, 0))
-    for counter in told["counters"]:
-        counts[counter.key.metric.name] += counter.committed or counter.attempted or 0
-    examples: set[str] = set()
-    for found in told.get("string_sets", ()):  # not every runner has them
-        if found.key.metric.name == EXAMPLES:
-            examples |= set(found.committed or found.attempted or ())
-    return counts, examples
+    return ending.after_end(told_of(result), state, time.monotonic() - clock)

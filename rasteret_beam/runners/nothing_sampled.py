@@ -1,35 +1,35 @@
 """A sampling job that went well and has no sample: what was probably meant otherwise."""
 
 import argparse
-from collections.abc import Mapping
 
+from rasteret_beam.runners.told import Told
 from rasteret_beam.storage import redact
 
 _FILTERS = ("date_range", "bbox", "cloud_cover_lt", "where")
 
 
-def nothing_sampled(options: argparse.Namespace, counts: Mapping[str, int]) -> list[str]:
-    """Tells why no point has a sample, as far as counters know.
+def nothing_sampled(options: argparse.Namespace, told: Told) -> list[str]:
+    """Tells why no point has a sample, as far as counters and extents know.
 
     Args:
         options: Those of ``sample_points.py``.
-        counts: The job's counters.
+        told: What the stages told.
 
     Returns:
         A sentence for each reason; none where a point has a sample.
     """
+    counts, reasons = told.counts, list[str]()
     if counts.get("points_with_rows"):
         return []
-    told = []
     if not counts.get("records_read"):
-        told.append(_no_records(options))
+        reasons.append(_no_records(options))
     if not counts.get("points_read"):
-        told.append(_no_points(options))
+        reasons.append(_no_points(options))
     elif counts.get("points_invalid") == counts["points_read"]:
-        told.append(f"none of the {counts['points_read']:,} points has coordinates")
+        reasons.append(f"none of the {counts['points_read']:,} points has coordinates")
     elif counts.get("records_read"):
-        told.append(_no_match(options, counts))
-    return told
+        reasons.append(_no_match(options, told))
+    return reasons
 
 
 def _no_records(options: argparse.Namespace) -> str:
@@ -53,8 +53,9 @@ def _no_points(options: argparse.Namespace) -> str:
     return f"--points {redact(options.points)} has no rows"
 
 
-def _no_match(options: argparse.Namespace, counts: Mapping[str, int]) -> str:
+def _no_match(options: argparse.Namespace, told: Told) -> str:
     """Points and records there are; records may also lack what is asked of them."""
+    counts = told.counts
     records = f"the records ({counts['records_read']:,} read)"
     lacking = [
         f"{counts[name]:,} {words}"
@@ -64,7 +65,14 @@ def _no_match(options: argparse.Namespace, counts: Mapping[str, int]) -> str:
     if lacking:
         return f"no point has a sample; of {records} {' and '.join(lacking)}"
     crs = f"--points_crs {options.points_crs}" if options.points_crs else "the CRS of their file"
-    return (
-        f"no point lies in any of {records}: are x and y swapped, is {crs} that of the points, and "
-        "are the records of the place that was meant?"
+    asked = (
+        f"are x and y swapped, is {crs} that of the points, and are the records of the place that "
+        "was meant?"
     )
+    where = ""
+    if told.points and told.records:
+        where = f": points span {told.points}, records {told.records}"
+        beside = not told.points.meets(told.records)
+        if beside and told.points.turned().meets(told.records):
+            asked = "are x and y swapped?"
+    return f"no point lies in any of {records}{where}: {asked}"

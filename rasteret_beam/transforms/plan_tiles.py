@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.pvalue import AsList, AsSingleton
 
 from rasteret_beam.elements import Batch, PointBatch, Record, SampleBatch, TileBlockKey
@@ -12,6 +13,7 @@ from rasteret_beam.options import SampleOptions
 from rasteret_beam.planning import NO_TILE, PlanCounts, Planner, Tally
 from rasteret_beam.replaying import Replay
 from rasteret_beam.transforms import _coders  # noqa: F401 -- registers coders
+from rasteret_beam.transforms._extents import Extents
 from rasteret_beam.transforms._metrics import Counters
 
 Planned = tuple[TileBlockKey, Batch]
@@ -31,7 +33,8 @@ class PlanTiles(beam.PTransform):
     One stream for both: a Flatten at the end would hold every sample back. Windows and
     timestamps: those of the points; records of the global window serve every window.
     Dead letters: none. Counters: ``points_read`` = ``points_invalid`` + ``points_unmatched`` +
-    ``points_with_rows``.
+    ``points_with_rows``. Distributions, of batches without any sample:
+    ``unmatched_points_*`` and ``unmatched_records_*``, where both are.
 
     Attributes:
         records: The records to sample.
@@ -63,7 +66,7 @@ class _PlanFn(beam.DoFn):
     def __init__(self, options: SampleOptions) -> None:
         self._options = options
         self._records: list[Record] | None = None
-        self._counters = Counters(*PlanCounts._fields)
+        self._counters, self._extents = Counters(*PlanCounts._fields), Extents()
 
     def process(
         self, batch: PointBatch, records: list[Record], only: Replay | None = None,
@@ -73,7 +76,12 @@ class _PlanFn(beam.DoFn):
             self._records, self._planner = records, Planner(records, self._options)
         tally = Tally(batch, self._options, only)
         yield from self._planner.tiles(tally)
+        self._extents.tell(tally, self._boxes)
         yield from finish(tally, self._counters)
+
+    def _boxes(self) -> np.ndarray:
+        found = np.array([record.bbox for record in self._records or ()], np.float64)
+        return found.reshape(-1, 4)
 
 
 def finish(tally: Tally, counters: Counters) -> Iterator[tuple[TileBlockKey, SampleBatch]]:

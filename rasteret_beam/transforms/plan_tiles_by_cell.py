@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, Repeatedly
 from apache_beam.transforms.window import GlobalWindows, TimestampCombiner
@@ -18,6 +19,7 @@ from rasteret_beam.elements import DeadLetter, Grid, PointBatch, Record
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.planning import RECORDS_PER_KEY, PlanCounts, Tally, cells
 from rasteret_beam.replaying import Replay
+from rasteret_beam.transforms._extents import Extents
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs
 from rasteret_beam.transforms.into_windows import stamp_now
@@ -208,7 +210,7 @@ class _PlanCellFn(_WithAtlasFn):
     def __init__(self, query: CollectionQuery, options: SampleOptions) -> None:
         super().__init__(query)
         self._options = options
-        self._counters = Counters(*PlanCounts._fields)
+        self._counters, self._extents = Counters(*PlanCounts._fields), Extents()
 
     def process(
         self,
@@ -228,6 +230,7 @@ class _PlanCellFn(_WithAtlasFn):
             for found in letters:
                 yield TaggedOutput(DEAD_LETTERS, found)
             for tally in tallies:
+                self._extents.tell(tally, functools.partial(_boxes, atlas))
                 yield from finish(tally, self._counters)
 
     def _records(
@@ -245,6 +248,10 @@ class _PlanCellFn(_WithAtlasFn):
                 letters.append((found.ordinal, found.dead_letters))
             if found.record is not None:
                 yield found.record
+
+
+def _boxes(atlas: Atlas) -> np.ndarray:
+    return np.concatenate([np.zeros((0, 4)), *(groups.boxes for groups in atlas.files)])
 
 
 def _group_of(atlas: Atlas) -> Callable[[Record, Grid], int]:

@@ -246,7 +246,7 @@ def _without_coordinates(place):
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        (_swapped, "no point lies in any of the records (1 read): are x and y swapped"),
+        (_swapped, "no point lies in any of the records (1 read): points span lon "),
         (lambda _: {"points_crs": "EPSG:32632"}, "is --points_crs EPSG:32632 that of the points"),
         (lambda _: {"bbox": "41,3,42,4"}, "no record meets --bbox 41,3,42,4; --bbox is xmin,ymin"),
         (_without_rows, "none.parquet has no rows"),
@@ -259,6 +259,27 @@ def test_a_run_without_a_sample_asks_what_was_meant(place, sample, capsys, join,
     assert told in line
     summary = json.loads((place / "samples/_run/summary.json").read_text())
     assert (summary["warnings"], summary["complaints"]) == ([line.removeprefix("WARNING   ")], [])
+
+
+@pytest.mark.usefixtures("collection")
+@pytest.mark.parametrize("join", ["broadcast", "partitioned"])
+@pytest.mark.parametrize(
+    ("points", "spans", "asked"),
+    [
+        ("x,y\n41.55,3\n41.53,3.001\n", "lon 41.5300..41.5500, lat 3.0000..3.0010", "swapped?"),
+        ("x,y\n9,50\n9.25,51\n", "lon 9.0000..9.2500, lat 50.0000..51.0000", "was meant?"),
+    ],
+)
+def test_points_beside_all_records_are_told_with_where_both_are(
+    place, sample, capsys, join, *, points, spans, asked,
+):
+    (place / "beside.csv").write_text(points)
+    flags = _flags(place, points=place / "beside.csv", points_crs="EPSG:4326", join=join)
+    assert sample(*flags) == 0
+    (line,) = [li for li in capsys.readouterr().err.splitlines() if li.startswith("WARNING   ")]
+    records = "records lon 3.0000..3.0058, lat 41.5473..41.5517: are x and y swapped"
+    assert f"points span {spans}, {records}" in line
+    assert line.endswith(asked)
 
 
 def test_inputs_can_be_a_list_of_paths(place, build):

@@ -13,6 +13,7 @@ from rasteret_beam.reporting import SAMPLE_IDENTITIES, SAMPLE_SHARES, Identity
 from rasteret_beam.runners.causes import Cause, causes_told
 from rasteret_beam.runners.ending import Ending, Report
 from rasteret_beam.runners.run_summary import options_given
+from rasteret_beam.runners.told import Told
 
 STARTED = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc)
 SOUND = {
@@ -43,7 +44,7 @@ def _written(tmp_path):
 
 
 def test_a_sound_run_ends_with_0_and_all_its_facts(tmp_path, ending):
-    assert ending.after_end(collections.Counter(SOUND), "DONE", 90.25) == 0
+    assert ending.after_end(Told(collections.Counter(SOUND)), "DONE", 90.25) == 0
     told = _written(tmp_path)
     assert (told["pipeline"], told["state"], told["exit_code"]) == ("sample_points", "DONE", 0)
     assert (told["started"], told["ended"]) == (
@@ -63,7 +64,7 @@ def test_a_sound_run_ends_with_0_and_all_its_facts(tmp_path, ending):
 @pytest.mark.parametrize(("name", "what"), [("points_read", "points"), ("tiles_sparse", "tiles")])
 def test_numbers_that_do_not_add_up_fail_the_run(tmp_path, ending, capsys, name, what):
     counts = collections.Counter({**SOUND, name: SOUND[name] + 1})
-    assert ending.after_end(counts, "DONE", 1.0) == 1
+    assert ending.after_end(Told(counts), "DONE", 1.0) == 1
     assert f"FAILED    {what} do not add up: " in capsys.readouterr().err
     told = _written(tmp_path)
     assert {k: v["holds"] for k, v in told["identities"].items()} == {
@@ -74,7 +75,7 @@ def test_numbers_that_do_not_add_up_fail_the_run(tmp_path, ending, capsys, name,
 
 def test_failures_above_the_threshold_are_complaints(tmp_path, ending):
     counts = collections.Counter({**SOUND, "tiles_fetched": 0, "tiles_failed": 3})
-    assert ending.after_end(counts, "DONE", 1.0) == 1
+    assert ending.after_end(Told(counts), "DONE", 1.0) == 1
     assert "3 of 4 tiles failed (75.00 %)" in _written(tmp_path)["complaints"][0]
 
 
@@ -84,7 +85,7 @@ def test_a_complaint_is_followed_by_its_causes(tmp_path, ending, capsys):
         "dead_letters_FETCH_ERROR": 2, "dead_letters_STALE_INDEX": 0,
     })  # fmt: skip
     examples = ["1f FETCH_ERROR b.tif: gone", "0a FETCH_ERROR a.tif: not found", "9 DECODE_ERROR x"]
-    assert ending.after_end(counts, "DONE", 1.0, examples) == 1
+    assert ending.after_end(Told(counts, frozenset(examples)), "DONE", 1.0) == 1
     told = capsys.readouterr().err.splitlines()
     at = next(at for at, line in enumerate(told) if line.startswith("FAILED    3 of 4 tiles"))
     assert told[at + 1 :] == [
@@ -106,7 +107,7 @@ def test_causes_beyond_the_first_few_are_counted():
 
 
 def test_a_runner_that_says_failed_is_believed(tmp_path, ending):
-    assert ending.after_end(collections.Counter(SOUND), "FAILED", 1.0) == 1
+    assert ending.after_end(Told(collections.Counter(SOUND)), "FAILED", 1.0) == 1
     assert _written(tmp_path)["state"] == "FAILED"
 
 
@@ -137,14 +138,14 @@ def test_a_run_that_was_interrupted_is_cancelled(tmp_path, ending):
 def test_the_manifest_is_named_where_there_is_one(tmp_path, ending):
     (tmp_path / "out" / "_run").mkdir(parents=True)
     (tmp_path / "out" / "_run" / "manifest.json").write_text("{}")
-    ending.after_end(collections.Counter(SOUND), "DONE", 1.0)
+    ending.after_end(Told(collections.Counter(SOUND)), "DONE", 1.0)
     told = json.loads((tmp_path / "out" / "_run" / "summary.json").read_text())
     assert told["manifest"] == "manifest.json"
 
 
 def test_an_output_that_cannot_be_written_costs_no_exit_code(tmp_path, ending, capsys):
     (tmp_path / "out").write_text("a file")
-    assert ending.after_end(collections.Counter(SOUND), "DONE", 1.0) == 0
+    assert ending.after_end(Told(collections.Counter(SOUND)), "DONE", 1.0) == 0
     assert "warning: no summary.json: " in capsys.readouterr().err
 
 
