@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 from rasteret_beam.errors import OptionError
 
@@ -17,7 +18,7 @@ class SampleOptions:
     """What to sample, as rasteret's ``sample_points`` names it.
 
     Attributes:
-        bands: Names of the bands, in the order wanted.
+        bands: Names of the bands, in the order wanted; any sequence of them.
         match: ``all`` gives a row for every record whose bbox holds the point;
             ``latest`` the newest such record per band, decided from metadata alone.
         max_distance_pixels: How far (Chebyshev) to look for a valid pixel where the
@@ -61,9 +62,7 @@ class SampleOptions:
         if self.unmatched not in UNMATCHED:
             msg = f"unmatched must be either 'omit' or 'emit', got {self.unmatched!r}"
             raise OptionError(msg)
-        if len(set(self.bands)) != len(self.bands):
-            msg = f"Each band once, please; got {list(self.bands)}"
-            raise OptionError(msg)
+        object.__setattr__(self, "bands", band_names(self.bands))
 
     @property
     def with_status(self) -> bool:
@@ -79,3 +78,29 @@ class SampleOptions:
     def window_pixels(self) -> int:
         """Pixels in a window, (2r + 1)^2."""
         return (2 * self.max_distance_pixels + 1) ** 2
+
+
+def band_names(bands: object) -> tuple[str, ...]:
+    """Gives the names of bands that a caller wants.
+
+    Raises:
+        OptionError: None, one twice, or no names: a text is not a list of its letters.
+    """
+    wanted = "expected names like ['B04', 'B08']"
+    if isinstance(bands, str):
+        msg = f"bands is the one text {bands!r}; {wanted}, [{bands!r}] for one band"
+        raise OptionError(msg)
+    if not isinstance(bands, Iterable):
+        msg = f"bands is {bands!r}; {wanted}"
+        raise OptionError(msg)
+    names = tuple(bands)
+    if not names:
+        msg = f"bands is empty; {wanted}"
+        raise OptionError(msg)
+    if not all(isinstance(name, str) for name in names):
+        msg = f"bands is {list(names)}; {wanted}"
+        raise OptionError(msg)
+    if len(set(names)) != len(names):
+        msg = f"Each band once, please; got {list(names)}"
+        raise OptionError(msg)
+    return names

@@ -36,8 +36,9 @@ class PointColumns:
     """Where in a table the points are.
 
     Attributes:
-        crs: CRS of the coordinates; None takes it from the file's metadata, which plain
-            columns do not have; ``none`` means the coordinates are each raster's own.
+        crs: CRS of the coordinates, an EPSG code, text or PROJJSON; None takes it from the
+            file's metadata, which plain columns do not have; ``none`` means the coordinates
+            are each raster's own.
         x_column: Column of x or longitude; by default the first of x/y, lon/lat,
             longitude/latitude, lng/lat that is there.
         y_column: Column of y or latitude; given together with ``x_column``.
@@ -45,7 +46,7 @@ class PointColumns:
             file's metadata names.
     """
 
-    crs: str | None = None
+    crs: str | int | None = None
     x_column: str | None = None
     y_column: str | None = None
     geometry_column: str | None = None
@@ -66,8 +67,10 @@ class PointColumns:
                 "give one or the other"
             )
             raise PointsError(msg)
-        if self.crs is not None and self.crs.lower() != NO_CRS:
-            crs.normalise(self.crs)
+        if self.crs is not None and not isinstance(self.crs, str):
+            object.__setattr__(self, "crs", crs.normalise_any(self.crs))
+        if self.crs is not None and str(self.crs).lower() != NO_CRS:
+            crs.normalise(str(self.crs))
 
 
 def locate(schema: pa.Schema, columns: PointColumns, source: str) -> PointColumns:
@@ -143,7 +146,7 @@ def to_points(
     letters = [
         dead_letter(source, int(index[row]), "; ".join(told)) for row, told in reasons.items()
     ]
-    return PointBatch(points, None if place.crs == NO_CRS else place.crs), letters
+    return PointBatch(points, None if place.crs == NO_CRS else str(place.crs)), letters
 
 
 def _geometry_field(schema: pa.Schema, columns: PointColumns) -> str | None:
@@ -324,7 +327,8 @@ def _check_edges(geometry: str, metadata: dict[str, Any]) -> None:
 
 def _points_crs(columns: PointColumns, found: str | None) -> str:
     if columns.crs is not None:
-        return NO_CRS if columns.crs.lower() == NO_CRS else crs.normalise(columns.crs)
+        told = str(columns.crs)
+        return NO_CRS if told.lower() == NO_CRS else crs.normalise(told)
     if found is None:
         msg = (
             "the points' CRS is not in the file's metadata: give it as points_crs, like "

@@ -13,6 +13,8 @@ from rasteret_beam.errors import PointsError
 from rasteret_beam.grid import crs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rasteret_beam.elements import RecordInfo
     from rasteret_beam.options import SampleOptions
 
@@ -153,8 +155,17 @@ def check_collisions(points: pa.Schema, options: SampleOptions) -> None:
     Raises:
         PointsError: A name is taken.
     """
+    check_names(user_columns(points).names, options)
+
+
+def check_names(columns: Iterable[str], options: SampleOptions) -> None:
+    """Refuses names of user columns that the output has already.
+
+    Raises:
+        PointsError: A name is taken.
+    """
     taken = {field.name for field in sample_schema(options, None)}
-    both = [field.name for field in user_columns(points) if field.name in taken]
+    both = [name for name in columns if name in taken]
     if both:
         msg = (
             f"Input metadata columns collide with Rasteret output columns: {both}; "

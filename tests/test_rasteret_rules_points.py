@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pyarrow as pa
+import pyproj
 import pytest
 import shapely
 from scenes import Scene, make_collection, ramp, run, sample
@@ -13,7 +14,7 @@ from scenes import Scene, make_collection, ramp, run, sample
 from rasteret_beam.elements import PointBatch
 from rasteret_beam.errors import BandNotFoundError, CrsError, OptionError, PointsError
 from rasteret_beam.grid import crs
-from rasteret_beam.options import SampleOptions
+from rasteret_beam.options import SampleOptions, band_names
 from rasteret_beam.points import PointColumns, to_points
 
 DEGREES = Scene(
@@ -108,16 +109,39 @@ def test_rule_3_an_unknown_band_is_refused_before_anything_is_read(tmp_path):
     assert isinstance(caught.value, ValueError)
 
 
-def test_rule_3_no_bands_give_an_empty_table(degrees):
-    result = run(degrees, AT_9_5, (), crs="EPSG:4326")
-    assert result.samples.num_rows == 0
-    assert "value" in result.samples.column_names
-    assert result.dead_letters == []
-
-
 def test_difference_a_fractional_radius_is_refused_at_once():
     with pytest.raises(OptionError, match=r"whole number, got 1\.5"):
         SampleOptions(bands=("B1",), max_distance_pixels=1.5)
+
+
+@pytest.mark.parametrize(
+    ("bands", "told"),
+    [
+        ("B04", r"one text 'B04'; expected .*\['B04'\] for one band"), ((), "bands is empty"),
+        (None, "bands is None"), ((4,), r"bands is \[4\]"), (("a", "b", "a"), "Each band once"),
+    ],
+)  # fmt: skip
+def test_difference_what_is_no_list_of_bands_is_refused(bands, told):
+    with pytest.raises(OptionError, match=told):
+        SampleOptions(bands=bands)
+
+
+def test_bands_may_be_any_sequence():
+    assert SampleOptions(bands=np.array(["B1", "B2"])) == SampleOptions(bands=["B1", "B2"])
+    assert hash(SampleOptions(bands=["B1"])) == hash(SampleOptions(bands=("B1",)))
+    assert band_names(name for name in "ab") == ("a", "b")
+
+
+@pytest.mark.parametrize("told", [4326, "4326", pyproj.CRS(4326), pyproj.CRS(4326).to_json_dict()])
+def test_a_crs_may_be_a_code_or_what_libraries_have(degrees, told):
+    assert PointColumns(crs=told).crs in ("4326", "EPSG:4326")
+    assert values(sample(degrees, AT_9_5, crs=told)) == {0: 905.0}
+
+
+@pytest.mark.parametrize("told", [4326.0, True, 0])
+def test_what_is_no_crs_is_refused_at_once(told):
+    with pytest.raises(CrsError, match="no coordinate reference system"):
+        PointColumns(crs=told)
 
 
 def test_difference_a_band_listed_twice_is_refused_at_once():

@@ -34,10 +34,13 @@ def sample_row(
         without: Fields of those that do not stay.
 
     Raises:
-        PointsError: The points have no schema, or a row within a row.
+        PointsError: The points have no schema, a row within a row, or a field that the
+            samples have under the same name.
     """
     fields = [(field.name, _python(field)) for field in schema.sample_schema(options, None)]
-    fields += [(name, kind) for name, kind in _fields_of(points) if name not in without]
+    kept = [(name, kind) for name, kind in _fields_of(points) if name not in without]
+    schema.check_names([name for name, _ in kept], options)
+    fields += kept
     return RowTypeConstraint.from_fields(fields)
 
 

@@ -7,7 +7,7 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 
 from rasteret_beam.collection.filters import Filters
-from rasteret_beam.options import SampleOptions
+from rasteret_beam.options import SampleOptions, band_names
 from rasteret_beam.points import PointColumns
 from rasteret_beam.transforms import sample_points
 from rasteret_beam.transforms.rows import BatchPoints, ToRows
@@ -81,7 +81,7 @@ class SamplePoints(beam.PTransform):
         self._sample = sample_points.SamplePoints(
             collection=collection,
             options=SampleOptions(
-                bands=tuple(bands),
+                bands=band_names(bands),
                 match=match,
                 max_distance_pixels=max_distance_pixels,
                 return_neighbourhood=return_neighbourhood,

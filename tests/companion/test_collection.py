@@ -471,10 +471,6 @@ def test_filters_choose_records_not_points(collection):
     assert collection.sample_points(points, ["B1"], where="id = 's1'", **UTM).num_rows == 0
 
 
-def test_no_bands_give_no_rows(collection):
-    assert collection.sample_points(grid_points(SCENES[0], [(0, 0)]), [], **UTM).num_rows == 0
-
-
 def test_no_points_give_no_rows_in_the_full_schema(collection):
     none = pa.table({"x": pa.array([], pa.float64()), "y": pa.array([], pa.float64())})
     found = collection.sample_points(none, ["B1"], **UTM)

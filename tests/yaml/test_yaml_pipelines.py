@@ -202,3 +202,17 @@ def test_points_without_a_schema_are_refused():
     points = pipeline | beam.Create([{"x": 1.0, "y": 2.0}])
     with pytest.raises(PointsError, match="rows with a schema"):
         _ = points | SamplePoints(collection="c", bands=["B1"], points_crs="EPSG:4326")
+
+
+def test_a_field_that_samples_have_too_is_refused_by_its_name():
+    kind = RowTypeConstraint.from_fields([("x", float), ("y", float), ("value", int)])
+    pipeline = beam.Pipeline("FnApiRunner")
+    points = pipeline | beam.Create([beam.Row(x=1.0, y=2.0, value=3)]).with_output_types(kind)
+    sampling = SamplePoints(collection="c", bands=["B1"], points_crs="EPSG:4326")
+    with pytest.raises(PointsError, match=r"collide with Rasteret output columns: \['value'\]"):
+        _ = points | sampling
+
+
+def test_a_lone_text_is_no_list_of_bands():
+    with pytest.raises(OptionError, match="the one text 'B04'"):
+        SamplePoints(collection="c", bands="B04", points_crs="EPSG:4326")
