@@ -2,9 +2,11 @@
 
 import datetime as dt
 import pathlib
+import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -123,6 +125,37 @@ def test_rule_2_dates_are_inclusive_instants_and_never_null(collection, start, e
     assert kept(collection, date_range=(start, end)) == expected
 
 
+UTC = dt.timezone.utc
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        dt.date(2024, 1, 31), dt.datetime(2024, 1, 31), np.datetime64("2024-01-31"),  # noqa: DTZ001
+        dt.datetime(2024, 1, 31, 2, tzinfo=dt.timezone(dt.timedelta(hours=2))),
+        np.datetime64("2024-01-31T00:00:00", "ns"),
+    ],
+)  # fmt: skip
+def test_rule_2_dates_may_be_pythons(collection, end):
+    assert kept(collection, date_range=("2024", end)) == "ab"
+    assert kept(collection, date_range=(end, dt.datetime(2025, 1, 1, tzinfo=UTC))) == "bc"
+
+
+def test_rule_2_dates_may_be_pandas_and_workers_need_no_pandas(collection):
+    pandas = pytest.importorskip("pandas")
+    dates = pandas.Timestamp("2024-01-01"), pandas.Timestamp("2024-01-31", tz="UTC")
+    assert kept(collection, date_range=dates) == "ab"
+    assert b"pandas" not in pickle.dumps(Filters(date_range=dates))
+    with pytest.raises(OptionError, match="NaT"):
+        Filters(date_range=(pandas.NaT, dates[1]))
+
+
+@pytest.mark.parametrize("bbox", [5, (None,) * 4, ("a", 1, 2, 3)])
+def test_rule_2_a_bbox_is_of_numbers(bbox):
+    with pytest.raises(OptionError, match="Invalid bbox format"):
+        Filters(bbox=bbox)
+
+
 def test_rule_2_dates_select_from_datetimes_with_a_zone_too(collection, tmp_path):
     table = pq.read_table(collection)
     at = table.schema.get_field_index("datetime")
@@ -132,8 +165,12 @@ def test_rule_2_dates_select_from_datetimes_with_a_zone_too(collection, tmp_path
 
 
 @pytest.mark.parametrize(
-    "dates", [("2024-02", "2024-01"), ("", "2024"), ("2024", ""), ("2024",), ("soon", "later")],
-)
+    "dates",
+    [
+        ("2024-02", "2024-01"), ("", "2024"), ("2024", ""), ("2024",), ("soon", "later"), "24", 24,
+        (dt.date(2024, 2, 1), "2024-01"), ("2024", None), (2024, 2025), (np.datetime64("NaT"), ""),
+    ],
+)  # fmt: skip
 def test_rule_2_dates_that_make_no_range_are_refused(dates):
     with pytest.raises(OptionError, match="Invalid date range"):
         Filters(date_range=dates)

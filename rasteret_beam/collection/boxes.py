@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _BBOX_NUMBERS = 4
+_EPSG = 4326
 _PAIRS_AT_ONCE = 4_000_000
 
 
@@ -24,7 +26,8 @@ def geometry_boxes(geometries: Any) -> np.ndarray:  # noqa: ANN401 -- any spelli
 
     Args:
         geometries: WKB, a GeoJSON geometry, a shapely object or a tuple (xmin, ymin,
-            xmax, ymax); or several of them, also as an Arrow array of WKB.
+            xmax, ymax); or several of them, also as an Arrow array of WKB, or a
+            GeoDataFrame or GeoSeries, which are taken to longitude and latitude.
 
     Returns:
         float64, shape (n_boxes, 4).
@@ -109,7 +112,20 @@ def _as_list(geometries: Any) -> list[Any]:  # noqa: ANN401 -- any spelling
     if isinstance(geometries, (pa.Array, pa.ChunkedArray)):
         return [value for value in geometries.to_pylist() if value is not None]
     one = (bytes, bytearray, dict, shapely.Geometry)
-    return [geometries] if isinstance(geometries, one) or _is_box(geometries) else list(geometries)
+    if isinstance(geometries, one) or _is_box(geometries):
+        return [geometries]
+    if hasattr(geometries, "to_crs") and hasattr(geometries, "geometry"):
+        # geopandas' frames and series, which are no dependency.
+        series = geometries.geometry
+        series = series if series.crs is None else series.to_crs(_EPSG)
+        return [value for value in series if value is not None]
+    if hasattr(geometries, "columns") or not isinstance(geometries, Iterable):
+        msg = (
+            f"geometries is of type {type(geometries).__name__}, expected one geometry, "
+            "several, or a table's column of them"
+        )
+        raise OptionError(msg)
+    return list(geometries)
 
 
 def _is_box(value: Any) -> bool:  # noqa: ANN401 -- any spelling

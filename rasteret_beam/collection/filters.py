@@ -12,7 +12,12 @@ import pyarrow.compute as pc
 from rasteret_beam.arrow_types import comparable
 from rasteret_beam.collection.boxes import geometry_boxes
 from rasteret_beam.collection.condition import read_condition
-from rasteret_beam.collection.instants import instant_scalar, parse_instant
+from rasteret_beam.collection.instants import (
+    Moment,
+    instant_scalar,
+    instant_text,
+    parse_instant,
+)
 from rasteret_beam.collection.where import parse_where
 from rasteret_beam.errors import CollectionError, OptionError
 
@@ -28,10 +33,11 @@ class Filters:
 
     Attributes:
         date_range: (start, end), both inclusive instants: an end of ``2024-01-31`` is
-            that day's midnight. Records without a datetime are dropped.
+            that day's midnight. Text, dates or datetimes (UTC without an offset), which are
+            kept as text. Records without a datetime are dropped.
         bbox: (xmin, ymin, xmax, ymax) in EPSG:4326; closed overlap, touching counts.
         geometries: WKB, GeoJSON dicts, shapely objects or bbox tuples in EPSG:4326, one
-            or several; a record must overlap the bbox of one of them.
+            or several, or a GeoDataFrame in any CRS; a record must overlap the bbox of one.
         cloud_cover_lt: Strictly below this percentage of ``eo:cloud_cover``; records
             without one are dropped.
         split: A split's name, or several.
@@ -40,7 +46,7 @@ class Filters:
             platform = 'S2A'``, as ``read_condition`` knows it) or as a pyarrow expression.
     """
 
-    date_range: tuple[str, str] | None = None
+    date_range: tuple[Moment, Moment] | None = None
     bbox: tuple[float, float, float, float] | None = None
     geometries: Any = None
     cloud_cover_lt: float | None = None
@@ -55,10 +61,12 @@ class Filters:
             OptionError: A value that cannot work.
         """
         if self.date_range is not None:
-            start, end = (parse_instant(text) for text in _pair(self.date_range))
-            if start > end:
+            start, end = _pair(self.date_range)
+            if parse_instant(start) > parse_instant(end):
                 msg = f"Invalid date range: {self.date_range}; expected start <= end"
                 raise OptionError(msg)
+            # As text: a worker that is to unpickle this may have no pandas.
+            object.__setattr__(self, "date_range", (start, end))
         if self.bbox is not None:
             check_bbox(self.bbox)
         cloud = self.cloud_cover_lt
@@ -90,7 +98,7 @@ class Filters:
         terms: list[pc.Expression] = []
         if self.date_range is not None:
             kind = _column(schema, "datetime", "Collection has no datetime column").type
-            low, high = (instant_scalar(text, kind) for text in self.date_range)
+            low, high = (instant_scalar(text, kind) for text in _pair(self.date_range))
             terms += [pc.field("datetime") >= low, pc.field("datetime") <= high]
         if self.bbox is not None:
             terms.append(_overlaps(schema, self.bbox))
@@ -125,11 +133,12 @@ class Filters:
         return geometry_boxes(self.geometries)
 
 
-def _pair(value: Sequence[str]) -> Sequence[str]:
-    if len(value) != 2:  # noqa: PLR2004 -- start and end
+def _pair(value: Sequence[Moment]) -> tuple[str, str]:
+    if isinstance(value, str) or not hasattr(value, "__len__") or len(value) != 2:  # noqa: PLR2004 -- start and end
         msg = f"Invalid date range: {value!r}; expected (start, end)"
         raise OptionError(msg)
-    return value
+    start, end = value
+    return instant_text(start), instant_text(end)
 
 
 def check_bbox(bbox: Sequence[float]) -> None:
@@ -138,7 +147,11 @@ def check_bbox(bbox: Sequence[float]) -> None:
     Raises:
         OptionError: Not four finite numbers, or a minimum above its maximum.
     """
-    if len(bbox) != _BBOX_NUMBERS or not np.isfinite(bbox).all():
+    try:
+        fits = len(bbox) == _BBOX_NUMBERS and bool(np.isfinite(bbox).all())
+    except TypeError:
+        fits = False
+    if not fits:
         msg = f"Invalid bbox format: {bbox}; expected xmin, ymin, xmax, ymax"
         raise OptionError(msg)
     if bbox[0] > bbox[2] or bbox[1] > bbox[3]:

@@ -1,10 +1,11 @@
-"""Dates and times as text -> instants."""
+"""Dates and times, as text or as Python has them -> instants."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
 
+import numpy as np
 import pyarrow as pa
 
 from rasteret_beam.errors import OptionError
@@ -13,6 +14,32 @@ _FRACTION = re.compile(r"\.(\d+)")
 _PARTIAL_DATE = re.compile(r"\d{4}(-\d{2})?")
 _EPOCH, _MICROSECOND = dt.datetime(1970, 1, 1), dt.timedelta(microseconds=1)  # noqa: DTZ001 -- UTC
 _LAST_NANOSECOND = 2**63 - 1
+
+
+Moment = str | dt.date | np.datetime64
+"""A date or time; pandas' Timestamp is a datetime."""
+
+
+def instant_text(when: object) -> str:
+    """Gives a date or time as the text that ``parse_instant`` reads.
+
+    Raises:
+        OptionError: No date.
+
+    >>> instant_text(dt.date(2024, 1, 31)), instant_text(dt.datetime(2024, 1, 31))
+    ('2024-01-31', '2024-01-31T00:00:00')
+    """
+    if isinstance(when, str):
+        return when
+    if isinstance(when, dt.date):
+        return when.isoformat()
+    if isinstance(when, np.datetime64):
+        return str(when)
+    msg = (
+        f"Invalid date range: {when!r} is no date; expected YYYY-MM-DD, RFC 3339, a date or a "
+        "datetime"
+    )
+    raise OptionError(msg)
 
 
 def parse_instant(text: str) -> dt.datetime:

@@ -20,7 +20,7 @@ from rasteret_beam.companion.record_view import RecordView
 from rasteret_beam.companion.rows import Rows
 from rasteret_beam.companion.views import View
 from rasteret_beam.errors import CollectionError, OptionError, RasteretBeamError
-from rasteret_beam.options import SampleOptions
+from rasteret_beam.options import SampleOptions, band_names
 from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX
 from rasteret_beam.storage import Store
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pyarrow.compute as pc
+
+    from rasteret_beam.collection.instants import Moment
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -134,7 +136,7 @@ class Collection(Rows):
         self,
         *,
         cloud_cover_lt: float | None = None,
-        date_range: tuple[str, str] | None = None,
+        date_range: tuple[Moment, Moment] | None = None,
         bbox: tuple[float, float, float, float] | None = None,
         geometries: Any = None,  # noqa: ANN401 -- any spelling
         split: str | Sequence[str] | None = None,
@@ -295,13 +297,14 @@ class Collection(Rows):
         match: str = "all",
         max_distance_pixels: int = 0,
         return_neighbourhood: str = "off",
+        unmatched: str = "omit",
         **filters: Any,  # noqa: ANN401 -- those of ``Filters``
     ) -> pa.Table:
         """Reads the pixels of points, in this process.
 
         Args:
             points: A table with one row a point (Arrow data, a dict of columns, a
-                DataFrame), or shapely Points, WKB or GeoJSON geometries.
+                DataFrame or GeoDataFrame), or shapely Points, WKB or GeoJSON geometries.
             bands: Names of the bands.
             geometry_column: Column of WKB or GeoArrow points.
             x_column: Column of x or longitude, with ``y_column``.
@@ -312,6 +315,8 @@ class Collection(Rows):
             match: ``all`` records that hold a point, or the ``latest``.
             max_distance_pixels: How far to look for a valid pixel.
             return_neighbourhood: ``off``, ``always`` or ``if_center_nodata``.
+            unmatched: ``omit`` points without a sample, as rasteret does; ``emit`` gives
+                every point a row, with a ``status``.
             **filters: Conditions on the records, as ``Filters`` has them.
 
         Returns:
@@ -324,11 +329,12 @@ class Collection(Rows):
             PointsError: The table holds no points, or does not say their CRS.
             CollectionError: A band is not there, or nothing could be read.
         """
-        sampling.check(self.view, bands)
+        names = band_names(bands)
+        sampling.check(self.view, names)
         options = SampleOptions(
-            tuple(bands), match, max_distance_pixels, return_neighbourhood,
+            names, match, max_distance_pixels, return_neighbourhood, unmatched,
         )
-        view = self.view.narrowed(Filters(**filters))
+        view = self.view.narrowed(sampling.filters_of(filters))
         table = point_table(
             points, geometry_column=geometry_column, x_column=x_column, y_column=y_column,
             geometry_crs=geometry_crs,

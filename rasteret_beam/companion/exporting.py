@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 import uuid
@@ -14,14 +15,14 @@ import pyarrow.parquet as pq
 
 from rasteret_beam.companion.arrow_schema import with_geoarrow
 from rasteret_beam.companion.part_writer import PartWriter
-from rasteret_beam.errors import CollectionError, OptionError
+from rasteret_beam.errors import CollectionError, OptionError, OutputError, RasteretBeamError
 from rasteret_beam.indexing.parts import geo_metadata
 from rasteret_beam.schema import BBOX, REQUIRED_COLUMNS
 from rasteret_beam.storage import redact
 from rasteret_beam.storage.addresses import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rasteret_beam.companion.views import View
 
@@ -53,21 +54,35 @@ def export(view: View, uri: str, partition_by: Sequence[str], told: dict[str, st
     Raises:
         OptionError: Something else is in the folder, or a column is not there.
         CollectionError: The rows cannot be read.
+        OutputError: The folder cannot be written.
     """
     _check_partitions(view, partition_by)
     filesystem, folder = _filesystem(uri)
-    earlier = _earlier_files(filesystem, folder, uri)
-    folders, geometry_types = _survey(view, partition_by)
-    schema = _stored_schema(view.schema, told, geometry_types)
-    writer = PartWriter(filesystem, folder, schema, folders, uuid.uuid4().hex)
+    with _write_errors(uri):
+        earlier = _earlier_files(filesystem, folder, uri)
+        folders, geometry_types = _survey(view, partition_by)
+        schema = _stored_schema(view.schema, told, geometry_types)
+        writer = PartWriter(filesystem, folder, schema, folders, uuid.uuid4().hex)
+        try:
+            for batch in view.batches(batch_rows=_BATCH_ROWS):
+                writer.write(_with_dates(_stored(batch, view), folders))
+            finals = writer.finish()
+        except BaseException:
+            writer.abandon()
+            raise
+        _remove(filesystem, folder, set(earlier) - set(finals))
+
+
+@contextlib.contextmanager
+def _write_errors(uri: str) -> Iterator[None]:
+    """Names the folder in what goes wrong with it; what is read has errors of its own."""
     try:
-        for batch in view.batches(batch_rows=_BATCH_ROWS):
-            writer.write(_with_dates(_stored(batch, view), folders))
-        finals = writer.finish()
-    except BaseException:
-        writer.abandon()
-        raise
-    _remove(filesystem, folder, set(earlier) - set(finals))
+        yield
+    except OSError as error:
+        if isinstance(error, RasteretBeamError):
+            raise
+        msg = f"{redact(uri)}: cannot be written: {error}"
+        raise OutputError(msg) from error
 
 
 def _check_partitions(view: View, partition_by: Sequence[str]) -> None:

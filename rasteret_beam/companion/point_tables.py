@@ -9,6 +9,7 @@ import pyarrow.dataset as ds
 import shapely
 import shapely.geometry
 
+from rasteret_beam.errors import PointsError
 from rasteret_beam.grid import crs
 from rasteret_beam.points import NO_CRS, PointColumns
 
@@ -26,8 +27,9 @@ def point_table(
     """Gives points as a table.
 
     Args:
-        points: A table of any kind that Arrow can read; or shapely Points, WKB or
-            GeoJSON geometries, one or several, also as an Arrow array of WKB.
+        points: A table of any kind that Arrow can read, or that gives itself as one
+            (``to_arrow``: a GeoDataFrame, with its CRS); or shapely Points, WKB or GeoJSON
+            geometries, one or several, also as an Arrow array of WKB.
         geometry_column: Column of WKB or GeoArrow points.
         x_column: Column of x or longitude.
         y_column: Column of y or latitude.
@@ -64,15 +66,21 @@ def _chosen_crs(value: Any, *, is_table: bool) -> str | None:  # noqa: ANN401 --
 def _table(points: Any) -> pa.Table:  # noqa: ANN401 -- any spelling
     if isinstance(points, ds.Dataset):
         return points.to_table()
+    convert = getattr(points, "to_arrow", None)
     try:
-        return pa.table(points)
+        # A GeoDataFrame has pandas' __arrow_c_stream__ too, which knows no geometries.
+        table = pa.table(convert() if callable(convert) else points)
     except (TypeError, ValueError) as error:
         msg = (
             f"Points of type {type(points).__name__} are neither a table nor geometries: {error}; "
-            "expected Arrow data, columns, a DataFrame without geometry objects, shapely Points, "
-            "WKB or GeoJSON geometries"
+            "expected Arrow data, columns, a DataFrame or GeoDataFrame, shapely Points, WKB or "
+            "GeoJSON geometries"
         )
         raise TypeError(msg) from error
+    if not table.num_columns:
+        msg = f"Points of type {type(points).__name__} have no columns; expected coordinates"
+        raise PointsError(msg)
+    return table
 
 
 def _geometries(points: Any) -> pa.Array | None:  # noqa: ANN401 -- any spelling

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,7 @@ from rasteret_beam.planning.positions import BatchPositions
 from rasteret_beam.schema import POINT_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rasteret_beam.companion.views import View
     from rasteret_beam.elements import DeadLetter, Record
@@ -43,6 +44,24 @@ def check(view: View, bands: Sequence[str]) -> None:
     """
     check_schema(view.schema, view.label)
     check_bands(view.schema, bands, view.label)
+
+
+def filters_of(given: Mapping[str, Any]) -> Filters:
+    """Gives the filters among the keywords of ``sample_points``.
+
+    Raises:
+        TypeError: A keyword is none of theirs.
+        OptionError: A value that cannot work.
+    """
+    known = [field.name for field in dataclasses.fields(Filters)]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        msg = (
+            f"sample_points() got an unexpected keyword argument {unknown[0]!r}; beside its own "
+            f"it takes the filters {', '.join(known)}"
+        )
+        raise TypeError(msg)
+    return Filters(**given)
 
 
 def sample(

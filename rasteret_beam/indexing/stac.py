@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rasteret_beam.collection.bands import choose_assets
 from rasteret_beam.collection.catalog import find_dataset
 from rasteret_beam.collection.filters import check_bbox
-from rasteret_beam.collection.instants import parse_instant
+from rasteret_beam.collection.instants import Moment, instant_text, parse_instant
 from rasteret_beam.collection.making import CRS_COLUMNS
 from rasteret_beam.errors import CrsError, OptionError, RecordError
 from rasteret_beam.grid import crs
@@ -55,7 +55,7 @@ class StacReading:
     data_source: str = ""
     url_rewrite_patterns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     bbox: tuple[float, float, float, float] | None = None
-    date_range: tuple[str, str] | None = None
+    date_range: tuple[Moment, Moment] | None = None
 
     def __post_init__(self) -> None:
         """Checks what can be checked without an item."""
@@ -161,7 +161,7 @@ def datetime_of(stac: Mapping[str, Any]) -> dt.datetime | None:
         raise RecordError(msg) from error
 
 
-def instants_of(date_range: Sequence[str]) -> tuple[dt.datetime, dt.datetime]:
+def instants_of(date_range: Sequence[Moment]) -> tuple[dt.datetime, dt.datetime]:
     """Gives a date range as instants; an end that is a day, month or year is all of it.
 
     The year 9999 is the end of time: ranges that have no end are spelled so.
@@ -175,8 +175,9 @@ def instants_of(date_range: Sequence[str]) -> tuple[dt.datetime, dt.datetime]:
     if len(date_range) != 2:  # noqa: PLR2004 -- start and end
         msg = f"Invalid date range: {date_range!r}; expected (start, end)"
         raise OptionError(msg)
-    start, end = (parse_instant(text) for text in date_range)
-    partial = _PARTIAL_DATE.fullmatch(date_range[1].strip())
+    first, last = (instant_text(when) for when in date_range)
+    start, end = parse_instant(first), parse_instant(last)
+    partial = _PARTIAL_DATE.fullmatch(last.strip())
     if partial is not None:
         end = _last(end, partial)
     if start > end:

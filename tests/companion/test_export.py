@@ -11,7 +11,7 @@ import shapely
 from scenes import Scene, grid_points, make_collection, ramp, run
 
 from rasteret_beam.companion import Collection, part_writer
-from rasteret_beam.errors import CollectionError, OptionError
+from rasteret_beam.errors import CollectionError, OptionError, OutputError
 
 WHEN = [dt.datetime(2023, 12, 31, 23), dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 9), None]  # noqa: DTZ001 -- UTC
 SCENES = [
@@ -276,3 +276,9 @@ def test_an_export_that_fails_leaves_the_earlier_one(collection, tmp_path):
         broken.export(tmp_path / "out")
     assert files(tmp_path / "out") == before
     assert ids(tmp_path / "out") == ["s0", "s1", "s2", "s3"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(collection, tmp_path):
+    (tmp_path / "file").write_bytes(b"no folder")
+    with pytest.raises(OutputError, match=r"file/out: cannot be written: "):
+        collection.export(tmp_path / "file" / "out")

@@ -161,6 +161,11 @@ def test_a_range_that_has_no_end_is_spelled_as_the_year_9999(end):
     assert reading.wants(None, utc(2262, 4, 12))
 
 
+def test_a_date_range_may_be_of_pythons_dates_and_a_last_day_is_all_of_it():
+    reading = StacReading(date_range=(dt.datetime(2024, 1, 1), dt.date(2024, 1, 31)))  # noqa: DTZ001
+    assert instants_of(reading.date_range) == instants_of(("2024-01-01", "2024-01-31"))
+
+
 def test_a_search_without_an_end_is_no_search_of_each_month_to_come():
     reading = StacReading(date_range=("1900-01-01", "9999-12-31"))
     found = list(StacSearch(url="x", collections=("c",), reading=reading).parts(None))
