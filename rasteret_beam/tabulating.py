@@ -1,83 +1,85 @@
-"""Rows that came one by one -> a table; what does not fit it is told apart."""
+"""Rows that came one by one -> a table, a column at a time; what does not fit is told apart."""
 
 from __future__ import annotations
 
-import contextlib
+import collections
 from typing import Any
 
 import pyarrow as pa
 
-_MISFITS = (pa.ArrowException, TypeError, ValueError, OverflowError)
-"""What Arrow raises on values that are not of one type."""
+from rasteret_beam.mixed_types import MISFITS, texts
 
 
 def tabulate(
-    rows: list[dict[str, Any]], schema: pa.Schema | None, without: set[int],
+    rows: list[dict[str, Any]],
+    schema: pa.Schema | None,
+    without: set[int],
+    geometry: str | None = None,
 ) -> tuple[pa.Table, dict[int, str]]:
     """Makes a table of rows that came one by one.
+
+    A column whose values are of several types is text: a value costs no other one, and
+    no row. Where a type is told, or wanted as of a geometry, values of others are null.
 
     Args:
         rows: The rows.
         schema: Types of their fields, of which others are left out; None takes all fields,
             and their types from the values.
         without: Rows that are known to be broken.
+        geometry: The field that is never text: what most of its values are, it is.
 
     Returns:
-        The table, nulls in place of rows that are broken or do not fit the others; and
-        by row, why those do not.
+        The table, nulls in place of rows that are broken and of values that do not fit;
+        and by row, which values those are.
     """
-    if schema is None:
-        rows = _alike(rows)
-    if not without:
-        with contextlib.suppress(*_MISFITS):
-            return pa.Table.from_pylist(rows, schema=schema).combine_chunks(), {}
-    sound = [at for at in range(len(rows)) if at not in without]
-    kept = sound
-    unfit: dict[int, str] = {}
-    if _fault(rows, sound, schema) is not None:
-        kept = _fitting(rows, sound, schema)
-        # What lost a tie to a broken neighbour may fit after all.
-        kept += [
-            at for at in sorted(set(sound) - set(kept))
-            if _fault(rows, [*kept[:1], at], schema) is None
-        ]  # fmt: skip
-        if _fault(rows, kept, schema) is not None:
-            kept = _fitting(rows, kept, schema)
-        for at in sorted(set(sound) - set(kept)):
-            fault = _fault(rows, [*kept[:1], at], schema)
-            unfit[at] = f"its values do not fit the other rows: {fault}"
-    names = list(dict.fromkeys(name for at in kept or range(len(rows)) for name in rows[at]))
-    fields = names if schema is None else schema.names
-    nothing, there = dict.fromkeys(fields), set(kept)
-    full = [{**nothing, **row} if at in there else nothing for at, row in enumerate(rows)]
-    return pa.Table.from_pylist(full, schema=schema).combine_chunks(), unfit
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    fields = [pa.field(name, pa.null()) for name in names] if schema is None else list(schema)
+    unfit: dict[int, list[str]] = {}
+    columns = []
+    for field in fields:
+        values = [
+            None if at in without else row.get(field.name) for at, row in enumerate(rows)
+        ]
+        kind = None if schema is None else field.type
+        try:
+            column = pa.array(values, kind)
+        except MISFITS:
+            if kind is None and field.name != geometry:
+                column = texts(values)
+            else:
+                column, wrong = _sifted(values, kind)
+                for at, told in wrong.items():
+                    unfit.setdefault(at, []).append(f"column {field.name!r} holds {told}")
+        columns.append(column)
+    whole = schema or pa.schema(
+        [pa.field(name, column.type) for name, column in zip(names, columns, strict=True)],
+    )
+    table = pa.Table.from_arrays(columns, schema=whole).combine_chunks()
+    return table, {at: "; ".join(told) for at, told in unfit.items()}
 
 
-def _alike(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with the fields of all: Arrow would take those of the first for all there are."""
-    first = rows[0].keys() if rows else ()
-    if all(row.keys() == first for row in rows):
-        return rows
-    nothing = dict.fromkeys(name for row in rows for name in row)
-    return [{**nothing, **row} for row in rows]
+def _sifted(values: list[Any], kind: pa.DataType | None) -> tuple[pa.Array, dict[int, str]]:
+    """A column of the values that fit, and what the others are."""
+    wrong: dict[int, str] = {}
+    if kind is None:
+        counts = collections.Counter(type(value) for value in values if value is not None)
+        ((most, _),) = counts.most_common(1)
+        wanted = f"{most.__name__} as in most rows"
+        fits = [isinstance(value, most) and _fits(value, None) for value in values]
+    else:
+        wanted = str(kind)
+        fits = [_fits(value, kind) for value in values]
+    for at, (value, is_fit) in enumerate(zip(values, fits, strict=True)):
+        if value is not None and not is_fit:
+            found = f"{value!r:.100} of type {type(value).__name__}"
+            wrong[at] = f"{found}, expected {wanted}: null in its place"
+    kept = [value if is_fit else None for value, is_fit in zip(values, fits, strict=True)]
+    return pa.array(kept, kind), wrong
 
 
-def _fitting(rows: list[dict[str, Any]], some: list[int], schema: pa.Schema | None) -> list[int]:
-    """Rows that fit each other: of halves that do not, the larger."""
-    if _fault(rows, some, schema) is None:
-        return some
-    if len(some) == 1:
-        return []
-    middle = len(some) // 2
-    halves = [_fitting(rows, part, schema) for part in (some[:middle], some[middle:])]
-    together = halves[0] + halves[1]
-    return together if _fault(rows, together, schema) is None else max(halves, key=len)
-
-
-def _fault(rows: list[dict[str, Any]], some: list[int], schema: pa.Schema | None) -> str | None:
-    """Why rows do not make a table; None where they do."""
+def _fits(value: Any, kind: pa.DataType | None) -> bool:  # noqa: ANN401 -- any value
     try:
-        pa.Table.from_pylist([rows[at] for at in some], schema=schema)
-    except _MISFITS as error:
-        return str(error)
-    return None
+        pa.array([value], kind)
+    except MISFITS:
+        return False
+    return True

@@ -13,6 +13,7 @@ LAYERS = [
     {"schema", "arrow_types"},
     {"points", "collection", "sampling", "planning", "fetching", "output", "reporting",
      "point_files", "point_index", "bigquery", "replaying", "tabulating",
+     "mixed_types",
      "forecast", "row_sums"},
     {"messages"},
     {"indexing"},

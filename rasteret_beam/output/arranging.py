@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from rasteret_beam.mixed_types import conformed
 from rasteret_beam.output.parts import LAT, LON, PLACE, SAMPLE_COLUMNS, UNIT
 from rasteret_beam.output.runs import members
 from rasteret_beam.output.units import LABEL_COLUMNS, in_order
@@ -141,7 +142,7 @@ def column(table: pa.Table, name: str) -> np.ndarray:
 
 
 def _together(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
-    tables = [pa.Table.from_batches([batch]) for batch in batches]
+    tables = [conformed(pa.Table.from_batches([batch]), schema) for batch in batches]
     # A user column may be null in one batch and typed in another.
     table = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
     for at, field in enumerate(table.schema):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import pyarrow as pa
 
+from rasteret_beam.mixed_types import unified
 from rasteret_beam.output.arranging import bounds, gather
 from rasteret_beam.output.parts import Blob, read_blobs
 from rasteret_beam.output.shards import Shard, cut_shards
@@ -77,10 +78,7 @@ def plan_files(
     if kept is not None:
         found += [(part, kept.done[part.run]) for part in kept.parts]
     schemas = {schema for part, _ in found for schema in part.schemas}
-    unified = pa.unify_schemas(
-        [pa.ipc.read_schema(pa.py_buffer(schema)) for schema in sorted(schemas)],
-        promote_options="permissive",
-    )
+    schema = unified([pa.ipc.read_schema(pa.py_buffer(schema)) for schema in sorted(schemas)])
     width = _ROW_BYTES + _PIXEL_BYTES * max(part.longest for part, _ in found)
     file_rows = min(file_rows or layout.file_rows, _FILE_BYTES // width)
     for shard in cut_shards(_rows_by_cell(found, layout, width, file_rows), file_rows):
@@ -93,7 +91,7 @@ def plan_files(
             # No rows at all: some part tells which columns there are.
             part, done = found[0]
             sources = [Source(part.name, part.blobs[:1], "" if done is None else part.run)]
-        yield ShardTask(shard, tuple(sources), unified.serialize().to_pybytes())
+        yield ShardTask(shard, tuple(sources), schema.serialize().to_pybytes())
 
 
 def _rows_by_cell(

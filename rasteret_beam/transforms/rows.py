@@ -38,9 +38,11 @@ class BatchPoints(NamedOutputs):
 
     Input: ``beam.Row``, NamedTuples or dicts. Output: ``BatchPointsResult``. Windows:
     kept, and a batch never crosses one; each row's timestamp travels with it, and
-    ``ToRows`` gives it back. Dead letters: rows that hold something else than a point, no
-    index, or values of other types than the rows around them; they stay in their batch,
-    without coordinates.
+    ``ToRows`` gives it back. A field whose values are of several types is text, in a
+    batch and in files that are written of several; ``schema`` says what type it has.
+    Dead letters: rows that hold something else than a point, or no index; they stay in
+    their batch, without coordinates. And values that do not fit the ``schema``, which are
+    null in rows that are sampled all the same.
     Counters: ``points_malformed``.
 
     Attributes:
@@ -114,7 +116,9 @@ class _BatchFn(beam.DoFn):
             ],
             np.int64,
         )
-        table, unfit = tabulate(rows, self._schema, set(broken))
+        table, unfit = tabulate(
+            rows, self._schema, set(broken), self._columns.geometry_column,
+        )
         broken.update(unfit)
         batch, letters = points.to_points(
             table.to_batches()[0], self._columns, index, "BatchPoints",

@@ -1,12 +1,14 @@
 """Rows one by one: BatchPoints in, ToRows out."""
 
 import json
+import math
 import typing
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+import shapely
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from collecting import collect
 from hypothesis import given
@@ -25,9 +27,10 @@ class Place(typing.NamedTuple):
 
 def _batches(rows, **options):
     """What BatchPoints makes of rows, with each batch's window; and its dead letters."""
+    options = {"columns": COLUMNS, **options}
     with beam.Pipeline("FnApiRunner") as pipeline:
         given = pipeline | beam.Create(rows) | beam.WindowInto(FixedWindows(10))
-        result = given | BatchPoints(columns=COLUMNS, **options)
+        result = given | BatchPoints(**options)
         seen = result.points | beam.Map(lambda b, w=beam.DoFn.WindowParam: (b, float(w.start)))
         found, letters = collect(seen), collect(result.dead_letters)
     return sorted(found, key=lambda pair: pair[1]), letters
@@ -114,21 +117,66 @@ def test_a_value_of_another_type_is_a_dead_letter_and_harms_no_other(at):
                      strict=True))  # fmt: skip
     assert {n for n, x in found.items() if x == n} == set(range(10)) - {at}
     assert [json.loads(letter.element)["point_index"] for letter in letters] == [at]
-    assert "do not fit the other rows" in letters[0].msg
+    assert """column 'lon' holds '["no", "number"]', expected a number""" in letters[0].msg
 
 
 def test_values_that_do_not_fit_the_schema_are_dead_letters():
     schema = pa.schema([("lon", pa.float64()), ("lat", pa.float64()), ("n", pa.int8())])
     rows = [{"lon": 1.0, "lat": 2.0, "n": n} for n in (1, 1000, 3)]
     ((batch, _),), letters = _batches(rows, schema=schema)
-    assert batch.points.column("n").to_pylist() == [1, None, 3]
-    assert len(letters) == 1
+    found = {row["n"]: row["point_x"] for row in batch.points.to_pylist()}
+    assert found == {1: 1.0, None: 1.0, 3: 1.0}
+    (letter,) = letters
+    assert "column 'n' holds 1000 of type int, expected int8: null in its place" in letter.msg
 
 
-@given(st.lists(st.one_of(st.floats(), st.text(), st.none(), st.binary(), st.lists(st.floats()))))
-def test_every_row_is_kept_or_told_apart(values):
+def test_a_column_whose_values_are_of_several_types_is_text_and_no_point_is_lost():
+    rows = [{"lon": 1.0 + n, "lat": 2.0, "a": a} for n, a in enumerate([1, 2.0, "str", [1], None])]
+    ((batch, _),), letters = _batches(rows)
+    assert letters == []
+    found = sorted((row["point_x"], row["a"]) for row in batch.points.to_pylist())
+    assert found == [(1.0, "1"), (2.0, "2"), (3.0, "str"), (4.0, "[1]"), (5.0, None)]
+
+
+def test_coordinates_that_are_numbers_in_some_rows_and_their_text_in_others_are_read():
+    rows = [{"lon": 0.1, "lat": 1}, {"lon": "0.2", "lat": "2"}]
+    ((batch, _),), letters = _batches(rows)
+    assert letters == []
+    assert sorted(batch.points.column("point_x").to_pylist()) == [0.1, 0.2]
+
+
+def test_a_geometry_of_another_type_is_a_dead_letter_and_harms_no_other():
+    columns = PointColumns(crs="EPSG:4326", geometry_column="place")
+    rows = [{"place": shapely.Point(n, 0).wkb, "n": n} for n in range(3)] + [{"place": 7, "n": 3}]
+    ((batch, _),), (letter,) = _batches(rows, columns=columns)
+    found = {row["n"]: row["point_x"] for row in batch.points.to_pylist()}
+    assert [found[n] for n in range(3)] == [0.0, 1.0, 2.0]
+    assert math.isnan(found[3])
+    assert "column 'place' holds 7 of type int, expected bytes as in most rows" in letter.msg
+
+
+_VALUES = st.one_of(st.floats(), st.text(), st.none(), st.binary(), st.lists(st.floats()))
+_VALUES |= st.integers() | st.booleans() | st.dates() | st.decimals() | st.characters()
+
+
+@given(st.lists(_VALUES))
+def test_every_value_is_kept_whatever_is_beside_it(values):
     rows = [{"lon": value, "n": n} for n, value in enumerate(values)]
     table, unfit = tabulate(rows, None, set())
-    assert table.num_rows == len(rows)
-    numbers = table["n"].to_pylist() if rows else []
-    assert [n for n, number in enumerate(numbers) if number is None] == sorted(unfit)
+    assert unfit == {}
+    assert (table["n"].to_pylist() if rows else []) == list(range(len(rows)))
+    kept = table["lon"].is_valid().to_pylist() if rows else []
+    assert kept == [value is not None for value in values]
+
+
+@given(st.lists(_VALUES))
+def test_what_does_not_fit_a_schema_is_told_and_what_does_is_kept(values):
+    rows = [{"a": value, "n": n} for n, value in enumerate(values)]
+    schema = pa.schema([("a", pa.int64()), ("n", pa.int64())])
+    table, unfit = tabulate(rows, schema, set())
+    assert table["n"].to_pylist() == list(range(len(rows)))
+    there = table["a"].is_valid().to_pylist()
+    absent = [value is None for value in values]
+    assert [at in unfit for at in range(len(rows))] == [
+        not (is_there or is_absent) for is_there, is_absent in zip(there, absent, strict=True)
+    ]
