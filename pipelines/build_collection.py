@@ -24,7 +24,7 @@ from rasteret_beam import (
 from rasteret_beam.collection.catalog import Dataset, dataset_of
 from rasteret_beam.indexing.items import ItemSource
 from rasteret_beam.reporting import BUILD_IDENTITIES, BUILD_SHARES, build_summary
-from rasteret_beam.runners import flags, launch, store_flags
+from rasteret_beam.runners import flags, launch, occupied, places, store_flags
 
 _CATALOGUED = ("bbox", "date_range", "band_map", "bands", "url_rewrite")
 _FLAGS_OF = {
@@ -91,6 +91,16 @@ def build(pipeline: beam.Pipeline, options: BuildCollectionOptions) -> None:
         OptionError: A flag is missing, or has a value that cannot work.
     """
     launch.check_given(options, options.REQUIRED)
+    store = store_flags.store_of(options, dataset=options.dataset or options.data_source)
+    places.check(
+        (
+            places.Source("--inputs", options.inputs, places.TIFFS),
+            places.Source("--stac", options.stac, places.STAC),
+            places.Source("--table", options.table, places.PARQUET),
+        ),
+        (places.collection_target(options.output), places.letters_target(options.dead_letters)),
+    )
+    occupied.check_no_samples(store, options.output)
     known = dataset_of(options.dataset) if options.dataset else None
     source_name = options.data_source or (known.stac_collection or known.id if known else "")
     built = pipeline | "BuildCollection" >> BuildCollection(
@@ -99,9 +109,7 @@ def build(pipeline: beam.Pipeline, options: BuildCollectionOptions) -> None:
         mode=options.mode,
         name=options.collection_name,
         data_source=source_name,
-        store=store_flags.store_of(
-            options, dataset=options.dataset or options.data_source,
-        ),
+        store=store,
     )
     if options.dead_letters:
         _ = built.dead_letters | "WriteDeadLetters" >> WriteDeadLetters(

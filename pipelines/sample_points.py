@@ -35,6 +35,8 @@ from rasteret_beam.runners import (
     bigquery_flags,
     flags,
     launch,
+    occupied,
+    places,
     resuming,
     sampling_flags,
     store_flags,
@@ -93,9 +95,6 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
     launch.check_given(options, options.REQUIRED)
     if not options.points_query:
         launch.check_given(options, ("points",))
-    if options.replay and options.replay == options.dead_letters:
-        msg = f"--dead_letters {options.dead_letters} would write over what --replay reads"
-        raise OptionError(msg)
     if options.replay and options.layout != "long":
         msg = (
             f"--replay with --layout {options.layout}: its rows would hold some of a record's "
@@ -103,6 +102,7 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
         )
         raise OptionError(msg)
     store = sampling_flags.store_of(options)
+    _check_places(options, store)
     columns = sampling_flags.columns_of(options)
     load = bigquery_flags.load_of(options) if bigquery_flags.is_table(options.output) else None
     read = pipeline | "ReadPoints" >> (
@@ -111,6 +111,8 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
     )
     job = _job(options, store)
     name, earlier = _resumed(pipeline, options, job, columns)
+    if options.replay and not load:
+        occupied.check_replay(store, options.output, name)
     if options.plan_only:
         planned, _ = job.plan(read.points)
         summary = planned | "SummarizePlan" >> SummarizePlan(earlier=earlier)
@@ -131,6 +133,26 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
         letters = (read.dead_letters, sampled.dead_letters, sampled.unusable_records)
         together = letters | "DeadLetters" >> beam.Flatten()
         _ = together | "WriteDeadLetters" >> WriteDeadLetters(folder=options.dead_letters)
+
+
+def _check_places(options: SamplePointsOptions, store: Store) -> None:
+    """Refuses an output that the job, or the next one, would take for its input."""
+    table = bigquery_flags.is_table(options.output)
+    output = places.samples_target(
+        "--output", None if table else options.output, options.output_format,
+    )
+    points = places.Source("--points", options.points)
+    places.check(
+        (
+            points,
+            places.Source("--collection", options.collection, places.PARQUET),
+            places.Source("--replay", options.replay, places.LETTERS),
+        ),
+        (output, places.letters_target(options.dead_letters)),
+    )
+    if not table:
+        occupied.check_points_stay(store, points, output)
+        occupied.check_no_collection(store, options.output)
 
 
 def _resumed(

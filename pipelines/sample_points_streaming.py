@@ -31,6 +31,8 @@ from rasteret_beam.runners import (
     bigquery_flags,
     flags,
     launch,
+    occupied,
+    places,
     sampling_flags,
     store_flags,
     stream_flags,
@@ -113,8 +115,17 @@ def sample_messages(
     """
     launch.check_given(options, options.REQUIRED)
     stream_flags.check(options)
+    places.check(
+        [places.Source("--collection", options.collection, places.PARQUET)],
+        [
+            places.samples_target("--output", options.output, options.output_format),
+            places.letters_target(options.dead_letters),
+        ],
+    )
     load = bigquery_flags.load_of_stream(options) if options.output_table else None
     store = sampling_flags.store_of(options)
+    if options.output:
+        occupied.check_no_collection(store, options.output)
     reader = stream_flags.reader_of(options, store)
     decoded = messages | "DecodeMessages" >> DecodeMessages(reader=reader)
     windows = IntoWindows(

@@ -176,6 +176,17 @@ def check(found, letters):
     assert all(f"{LOST.name}.tif" in json.dumps(letter) for letter in letters)
 
 
+def check_kept_apart(root, build, sample, capsys):
+    """Samples and collections do not get into each other's folders."""
+    scenes = ("--inputs", f"{root}/in/*.tif", "--allow_http", "--output")
+    assert build(*scenes, f"{root}/samples") == 2
+    assert f"--output {root}/samples holds samples" in capsys.readouterr().err
+    points = ("--points", f"{root}/in/*.parquet", "--points_crs", "EPSG:32631", "--bands", "B1")
+    collection = ("--collection", f"{root}/collection/part-0.parquet", "--allow_http")
+    assert sample(*points, *collection, "--output", f"{root}/collection") == 2
+    assert f"--output {root}/collection holds a collection" in capsys.readouterr().err
+
+
 def check_names_are_literal(root):
     """Of a folder whose name could be a pattern, its own files are listed and deleted."""
     for name in ("out[1]/a-1.x", "out[1]/a-2.x", "out[1]/b.x", "out1/a-1.x"):
@@ -198,7 +209,7 @@ def test_names_on_s3_are_no_patterns(monkeypatch):
         check_names_are_literal("s3://my-bucket")
 
 
-def test_a_job_on_google_storage(tmp_path, monkeypatch, scenes, build, sample):
+def test_a_job_on_google_storage(tmp_path, monkeypatch, scenes, build, sample, capsys):
     other = pathlib.Path(write_scene(tmp_path, dataclasses.replace(LOST, pixels=ramp(48, 48))))
 
     def overwrite(name):
@@ -208,6 +219,7 @@ def test_a_job_on_google_storage(tmp_path, monkeypatch, scenes, build, sample):
         found, letters = run_job("gs://my-bucket", scenes, build, sample, overwrite)
         check(found, letters)
         assert all("it has changed since" in json.dumps(letter) for letter in letters)
+        check_kept_apart("gs://my-bucket", build, sample, capsys)
         assert {h["Authorization"] for _, _, h in environment.server.asked} == {"Bearer a"}
         assert "https://www.googleapis.com/auth/devstorage.read_only" in environment.scopes
 
@@ -234,6 +246,7 @@ def test_a_job_on_s3(monkeypatch, scenes, build, sample, capsys):
         found, letters = run_job("s3://my-bucket", scenes, build, sample, delete)
         check(found, letters)
         told = capsys.readouterr()
+        check_kept_apart("s3://my-bucket", build, sample, capsys)
         summary = client.get_object(Bucket="my-bucket", Key="samples/_run/summary.json")
         texts = [told.out, told.err, json.dumps(letters), summary["Body"].read().decode()]
     assert not any(secret in text for text in texts for secret in KEYS.values())

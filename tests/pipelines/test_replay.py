@@ -199,6 +199,6 @@ def test_what_cannot_be_replayed_is_refused_in_one_line(place, capsys, fill, tol
 
 def test_flags_that_would_destroy_letters_or_rows_are_refused(place, capsys):
     assert place.run("out", "--replay", place.folder / "out-letters") == 2
-    assert "would write over" in capsys.readouterr().err
+    assert "would write into what --replay" in capsys.readouterr().err
     assert place.run("out", "--replay", place.folder / "x", "--layout", "wide") == 2
     assert "--layout long" in capsys.readouterr().err
