@@ -62,7 +62,7 @@ def find_files(store: Store, uri: str) -> list[Fragment]:
     is_folder = info is None
     sizes = {uri: 0 if info is None else info.size}
     if is_folder:
-        sizes = {found: n for found, n in store.list_sizes(uri) if _is_data_file(uri, found)}
+        sizes = {found: n for found, n in store.list_sizes(uri) if is_data_file(uri, found)}
     uris = list(sizes)
     if not uris:
         msg = f"Parquet not found at {redact(uri)}: no *.parquet file below it"
@@ -138,18 +138,18 @@ def source_of(dataset: ds.Dataset) -> str | None:
     return str(first["collection"][0]) if first.num_rows else None
 
 
+def is_data_file(folder: str, uri: str) -> bool:
+    """Tells a Parquet file of a collection from those in hidden or temporary folders."""
+    parts = uri[len(folder) :].strip("/").split("/")
+    return parts[-1].endswith(".parquet") and not any(p.startswith((".", "_")) for p in parts)
+
+
 def _partition(fragment: Fragment, kinds: dict[str, pa.DataType]) -> pc.Expression:
     given = pc.scalar(True)  # noqa: FBT003 -- a literal
     for name, value in fragment.keys:
         column = pc.field(name)
         given &= column.is_null() if value is None else column == pa.scalar(value, kinds[name])
     return given
-
-
-def _is_data_file(folder: str, uri: str) -> bool:
-    """Parquet files, but not those of hidden or temporary folders."""
-    parts = uri[len(folder) :].strip("/").split("/")
-    return parts[-1].endswith(".parquet") and not any(p.startswith((".", "_")) for p in parts)
 
 
 def _folder_keys(folder: str, uri: str) -> dict[str, str]:

@@ -70,6 +70,13 @@ def put_in_place(files: Iterable[tuple[str, str]]) -> None:
             FileSystems.rename([name], [final])
 
 
+def delete(names: Iterable[str]) -> None:
+    """Deletes those files that are there."""
+    for name in names:
+        if FileSystems.exists(name):
+            FileSystems.delete([name])
+
+
 def remove(pattern: str, keep: Iterable[str] = ()) -> None:
     """Deletes the files that match a pattern, but for those to keep."""
     kept = set(keep)

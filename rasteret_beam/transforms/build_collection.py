@@ -78,12 +78,13 @@ class BuildCollection(NamedOutputs):
             keep_others=self.mode == "append",
         )
         columns = (listed.columns, indexed.columns) | "Columns" >> beam.Flatten()
+        letters = (listed.dead_letters, indexed.dead_letters) | "DeadLetters" >> beam.Flatten()
         files = indexed.rows | "WriteCollection" >> WriteCollection(
             folder=self.folder,
             columns=columns,
+            failures=letters,
             name=self.name,
             data_source=self.data_source,
             description=self.description,
         )
-        letters = (listed.dead_letters, indexed.dead_letters) | "DeadLetters" >> beam.Flatten()
         return BuildCollectionResult(files, letters)

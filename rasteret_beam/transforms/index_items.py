@@ -78,7 +78,7 @@ class IndexItems(NamedOutputs):
                 | "SpreadEarlier" >> beam.Reshuffle()
                 | "ReadEarlier" >> beam.ParDo(_ReadEarlierFn(self.store))
                 .with_output_types(tuple[str, IndexedItem])
-                .with_outputs(COLUMNS, main="rows")
+                .with_outputs(COLUMNS, DEAD_LETTERS, main="rows")
             )
             by_id = items | "ById" >> beam.Map(_by_id).with_output_types(tuple[str, Item])
             pairs = (
@@ -90,22 +90,27 @@ class IndexItems(NamedOutputs):
         outputs = pairs | "Index" >> beam.ParDo(
             _IndexFn(self.store),
         ).with_output_types(IndexedItem).with_outputs(DEAD_LETTERS, main="rows")
-        return IndexItemsResult(outputs.rows, columns, outputs[DEAD_LETTERS])
+        letters = outputs[DEAD_LETTERS]
+        if self.earlier is not None:
+            letters = (letters, read[DEAD_LETTERS]) | "DeadLetters" >> beam.Flatten()
+        return IndexItemsResult(outputs.rows, columns, letters)
 
 
 class _ReadEarlierFn(beam.DoFn):
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._counters = Counters("dead_letters")
 
     def process(self, fragment: Fragment) -> Iterator[Any]:
-        told = None
-        for rows, schema in earlier.read_earlier(self._store, fragment):
-            for row in rows:
+        is_told = False
+        for found in earlier.read_earlier(self._store, fragment):
+            for row in found.rows:
                 yield row.id, row
-            if told is None:
-                told = packed_schema(schema)
-                if told is not None:
-                    yield TaggedOutput(COLUMNS, told)
+            yield from dead_letter_outputs(found.dead_letters, self._counters, "dead_letters")
+            columns = None if is_told else packed_schema(found.columns)
+            if columns is not None:
+                yield TaggedOutput(COLUMNS, columns)
+                is_told = True
 
 
 def _alone(item: Item) -> tuple[Item | None, list[IndexedItem]]:

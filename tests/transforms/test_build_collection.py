@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.metrics.metric import MetricsFilter
-from collecting import collect
+from building import STORE, build, files, rows
 from fakes import serving
 from scenes import Scene, ramp, write_scene
 
@@ -26,36 +25,10 @@ from rasteret_beam import (
     RecordTable,
     StacFiles,
     StacReading,
-    Store,
     WriteCollection,
 )
 
-STORE = Store(allow_http=True)
 MAY = dt.datetime(2024, 5, 1)  # noqa: DTZ001 -- UTC, as stored
-
-
-def build(source, folder, *, store=STORE, **options):
-    """Builds a collection; gives its counters and dead letters."""
-    pipeline = beam.Pipeline("FnApiRunner")
-    built = pipeline | BuildCollection(
-        source=source, folder=str(folder), store=store, **options,
-    )
-    letters = collect(built.dead_letters)
-    result = pipeline.run()
-    result.wait_until_finish()
-    found = result.metrics().query(MetricsFilter().with_namespace("rasteret_beam"))["counters"]
-    return {m.key.metric.name: m.committed for m in found}, letters
-
-
-def rows(folder):
-    """The collection's rows by id."""
-    table = ds.dataset(str(folder), partitioning="hive", exclude_invalid_files=True).to_table()
-    return {row["id"]: row for row in sorted(table.to_pylist(), key=lambda row: row["id"])}
-
-
-def files(folder):
-    return sorted(str(p.relative_to(folder)) for p in pathlib.Path(folder).rglob("*")
-                  if p.is_file())  # fmt: skip
 
 
 @pytest.fixture
