@@ -116,6 +116,21 @@ def _columns(found: pa.Schema, bands: tuple[str, ...]) -> pa.Schema:
     return pa.schema(fields, metadata=told)
 
 
+def earlier_ids(store: Store, uri: str) -> Iterator[tuple[str, list[str]]]:
+    """Gives the id and the different files of each record of an earlier collection.
+
+    Raises:
+        CollectionError: It is no collection.
+    """
+    for fragment in list_earlier(store, uri):
+        dataset = open_fragment(store, fragment)
+        check_schema(dataset.schema, redact(fragment.uri))
+        for batch in dataset.scanner(columns=["id", "assets"], use_threads=False).to_batches():
+            for record_id, assets in zip(*(c.to_pylist() for c in batch.columns), strict=True):
+                hrefs = (href_of(asset) for asset in (assets or {}).values())
+                yield str(record_id), list(dict.fromkeys(href for href in hrefs if href))
+
+
 def known_files(
     rows: Iterable[IndexedItem], assets: Mapping[str, AssetRef],
 ) -> dict[str, IndexedFile]:

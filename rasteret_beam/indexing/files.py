@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rasteret_beam.errors import FetchError, RasteretBeamError
 from rasteret_beam.indexing import naming
+from rasteret_beam.indexing.earlier import earlier_ids
 from rasteret_beam.indexing.items import EVERY_SAMPLE, AssetRef, Item, ItemBatch, dead_letter
 from rasteret_beam.storage import redact
 from rasteret_beam.storage.addresses import has_wildcard, local_path
@@ -35,6 +36,9 @@ class FileSource:
         bands: Name -> 0-based sample index; by default ``B1`` .. ``Bn`` of each file.
         datetime_pattern: Regular expression that finds the acquisition time in a
             file's name; see ``naming.find_datetime``.
+        beside: A collection that the items are to be added to: its files keep their ids,
+            and no other file gets one of them. None, or nothing there, for ids that are
+            apart among themselves.
 
     Raises:
         OptionError: The pattern is no regular expression.
@@ -43,6 +47,7 @@ class FileSource:
     inputs: str | tuple[str, ...]
     bands: Mapping[str, int] | None = None
     datetime_pattern: str | None = None
+    beside: str | None = None
 
     def __post_init__(self) -> None:
         """Checks the pattern."""
@@ -60,11 +65,29 @@ class FileSource:
         for href in hrefs:
             by_stem.setdefault(naming.stem(href), []).append(href)
         ids = {}
-        for same in by_stem.values():
-            ids.update(naming.record_ids(sorted(same)))
+        known, taken = self._earlier(store, by_stem)
+        for name, same in by_stem.items():
+            new = sorted(set(same) - known.keys())
+            ids.update({href: known[href] for href in same if href in known})
+            ids.update(naming.record_ids(new, taken.get(name, ())) if new else {})
         named = [(ids[href], href) for href in hrefs]
         for first in range(0, len(named), _PART_FILES):
             yield named[first : first + _PART_FILES]
+
+    def _earlier(
+        self, store: Store, by_stem: Mapping[str, Sequence[str]],
+    ) -> tuple[dict[str, str], dict[str, set[str]]]:
+        """Ids that files have already, and ids that are taken, by stem."""
+        known: dict[str, str] = {}
+        taken: dict[str, set[str]] = {}
+        for record_id, hrefs in [] if self.beside is None else earlier_ids(store, self.beside):
+            name = record_id.rpartition("/")[2]
+            if name in by_stem:
+                taken.setdefault(name, set()).add(record_id)
+            href = hrefs[0] if len(hrefs) == 1 else ""
+            if naming.could_be_id(record_id, href):
+                known[href] = record_id
+        return known, taken
 
     def read(self, store: Store, part: list[NamedFile]) -> Iterator[ItemBatch]:  # noqa: ARG002 -- an address is all there is
         """Gives an item for each file; a dead letter where its name has no time."""

@@ -60,6 +60,8 @@ class Item:
         crs: CRS that its source declares, normalised; wins over the header's, as in
             rasteret. None to take the header's.
         properties: Further columns, name -> value.
+        unique_id: Whether no other item of its ``collection`` has its id, as STAC has it:
+            then an earlier record of both is this item's wherever its files were.
         typed: Whether its source declares the types of its properties; those of others
             are told by their values.
         origin: The content that names the assets, which decides what it may name: see
@@ -72,6 +74,7 @@ class Item:
     collection: str | None = None
     crs: str | None = None
     properties: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    unique_id: bool = False
     typed: bool = False
     origin: str | None = None
 

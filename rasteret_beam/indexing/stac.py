@@ -111,6 +111,7 @@ class StacReading:
             stac.get("collection"),
             declared_crs(properties),
             {k: v for k, v in properties.items() if k not in _CRS_PROPERTIES},
+            unique_id=True,
             origin=base_href,
         )
 
