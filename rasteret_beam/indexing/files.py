@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from rasteret_beam.errors import FetchError, RasteretBeamError
 from rasteret_beam.indexing import naming
 from rasteret_beam.indexing.earlier import earlier_ids
-from rasteret_beam.indexing.items import EVERY_SAMPLE, AssetRef, Item, ItemBatch, dead_letter
+from rasteret_beam.indexing.items import (
+    EVERY_SAMPLE,
+    AssetRef,
+    Item,
+    ItemBatch,
+    dead_letter,
+    misnamed_letter,
+)
 from rasteret_beam.storage import redact
 from rasteret_beam.storage.addresses import has_wildcard, local_path
 from rasteret_beam.storage.files import RangeFile
@@ -20,8 +27,8 @@ if TYPE_CHECKING:
 
 _PART_FILES = 1000
 
-NamedFile = tuple[str, str]
-"""Record id and address."""
+NamedFile = tuple[str | None, str]
+"""Record id and address; no id where the file's name is no text, but spelled out."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +64,13 @@ class FileSource:
     def parts(self, store: Store) -> Iterator[list[NamedFile]]:
         """Lists the files, and gives those that share a stem ids of their own.
 
+        Files whose names are no text come last, spelled out.
+
         Raises:
             FetchError: Nothing matches, or the list cannot be read.
         """
-        hrefs = list_files(store, self.inputs)
+        found = list_files(store, self.inputs)
+        hrefs = [href for href in found if naming.is_text(href)]
         by_stem: dict[str, list[str]] = {}
         for href in hrefs:
             by_stem.setdefault(naming.stem(href), []).append(href)
@@ -70,7 +80,8 @@ class FileSource:
             new = sorted(set(same) - known.keys())
             ids.update({href: known[href] for href in same if href in known})
             ids.update(naming.record_ids(new, taken.get(name, ())) if new else {})
-        named = [(ids[href], href) for href in hrefs]
+        named: list[NamedFile] = [(ids[href], href) for href in hrefs]
+        named += [(None, naming.spelled_out(href)) for href in found if not naming.is_text(href)]
         for first in range(0, len(named), _PART_FILES):
             yield named[first : first + _PART_FILES]
 
@@ -90,9 +101,12 @@ class FileSource:
         return known, taken
 
     def read(self, store: Store, part: list[NamedFile]) -> Iterator[ItemBatch]:  # noqa: ARG002 -- an address is all there is
-        """Gives an item for each file; a dead letter where its name has no time."""
+        """Gives an item for each file; a dead letter where its name has no time, or is no text."""
         items, letters = [], []
         for record_id, href in part:
+            if record_id is None:
+                letters.append(misnamed_letter(href))
+                continue
             try:
                 items.append(self._item(record_id, href))
             except RasteretBeamError as error:

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from rasteret_beam.elements import DeadLetter
-from rasteret_beam.errors import OptionError, RasteretBeamError
+from rasteret_beam.errors import OptionError, RasteretBeamError, RecordError
 from rasteret_beam.storage import redact
 
 if TYPE_CHECKING:
@@ -118,6 +118,12 @@ def dead_letter(element: Mapping[str, Any], error: RasteretBeamError) -> DeadLet
     told = {k: redact(v) if isinstance(v, str) else v for k, v in element.items()}
     where = ", ".join(f"{name} {value!r}" for name, value in told.items())
     return DeadLetter(json.dumps(told), f"{where}: {error}", "", STAGE, error.code)
+
+
+def misnamed_letter(name: str) -> DeadLetter:
+    """Gives the dead letter of a file whose name is no text; it is spelled out here."""
+    error = RecordError("Its name is no UTF-8, as addresses in a collection are: rename it")
+    return dead_letter({"href": name}, error)
 
 
 def rewrite_href(href: str, patterns: Mapping[str, str]) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
 _DATE_PARTS = ("year", "month", "day", "hour", "minute", "second")
+_ODD_BYTES = re.compile("[\udc80-\udcff]")
 _DIGIT_FORMATS = {
     4: "%Y", 6: "%Y%m", 7: "%Y%j", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M",
     14: "%Y%m%d%H%M%S",
@@ -25,6 +26,25 @@ def absolute_href(uri: str) -> str:
     """Gives a local path in full, so that a collection can be read from anywhere."""
     path = local_path(uri)
     return uri if path is None else str(path.absolute())
+
+
+def is_text(name: str) -> bool:
+    """Tells whether a name can be kept as text; a file's may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def spelled_out(name: str) -> str:
+    r"""Gives a name as text, with its odd bytes as ``\xe9``.
+
+    >>> spelled_out("caf\udce9.tif")
+    'caf\\xe9.tif'
+    """
+    name = _ODD_BYTES.sub(lambda byte: f"\\x{ord(byte[0]) & 0xff:02x}", name)
+    return name.encode(errors="backslashreplace").decode()
 
 
 def find_datetime(pattern: str, href: str) -> dt.datetime:

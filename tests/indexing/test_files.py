@@ -1,6 +1,8 @@
 """COGs by address: what is listed, what each is called, when it was taken."""
 
 import datetime as dt
+import json
+import os
 import pathlib
 import pickle
 
@@ -175,6 +177,15 @@ def test_many_files_are_listed_in_parts():
     parts = list(FileSource(inputs=hrefs).parts(STORE))
     assert [len(part) for part in parts] == [1000, 1000, 1]
     assert [href for part in parts for _, href in part] == list(hrefs)
+
+
+def test_a_file_whose_name_is_no_text_is_a_dead_letter_and_the_others_stay(tmp_path):
+    (sound,) = make_files(tmp_path, "a.tif")
+    pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.tif")).touch()
+    found, (letter,) = items_of(FileSource(inputs=str(tmp_path)), STORE)
+    assert [item.assets[EVERY_SAMPLE].href for item in found] == [sound]
+    assert json.loads(letter.element) == {"href": f"{tmp_path}/caf\\xe9.tif"}
+    assert letter.code == "INVALID_RECORD"
 
 
 # Beside a collection

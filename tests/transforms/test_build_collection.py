@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 import pathlib
 
 import apache_beam as beam
@@ -117,6 +118,17 @@ def test_a_failed_file_is_a_dead_letter_and_the_rest_is_written(server, tmp_path
     assert list(rows(tmp_path / "c")) == ["a_20240501"]
     assert (counts["files_failed"], counts["items_failed"]) == (1, 1)
     assert json.loads(letters[0].element)["href"] == server.uri("b_20240602.tif")
+
+
+def test_a_file_whose_name_is_no_text_is_a_dead_letter_and_the_rest_is_written(tmp_path):
+    path = write_scene(tmp_path, Scene(name="a", pixels=ramp(48, 48)))
+    pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.tif")).write_bytes(
+        pathlib.Path(path).read_bytes(),
+    )
+    counts, (letter,) = build(FileSource(inputs=str(tmp_path)), tmp_path / "c")
+    assert list(rows(tmp_path / "c")) == ["a"]
+    assert "caf\\\\xe9.tif" in letter.msg
+    assert counts["items_refused"] == 1
 
 
 def test_an_update_tries_again_what_failed(server, tmp_path):
