@@ -224,7 +224,7 @@ def resolve(href: str, base_href: str | None) -> str:
     >>> resolve("./b4.tif", "s3://b/items/a.json"), resolve("b4.tif", "/data/a.json")
     ('s3://b/items/b4.tif', '/data/b4.tif')
     """
-    if "://" in href or base_href is None:
+    if "://" in href.partition("?")[0] or base_href is None:
         return naming.absolute_href(href)
     # Path by path: urljoin knows no s3: and gs:, and takes S2A:B04.tif for a scheme.
     root, base = "", base_href
@@ -233,8 +233,11 @@ def resolve(href: str, base_href: str | None) -> str:
         root, base = f"{parts.scheme}://{parts.netloc}", parts.path
         if href.startswith("//"):
             return f"{parts.scheme}:{href}"
-    path = posixpath.normpath(posixpath.join(posixpath.dirname(base) or "/"[: len(root)], href))
-    return root + path if root else naming.absolute_href(path)
+    # A query is no path; a local file's name may have such a sign.
+    own, mark, query = href.partition("?") if root else (href, "", "")
+    below = posixpath.join(posixpath.dirname(base) or "/"[: len(root)], own)
+    path = posixpath.normpath(base if mark and not own else below)
+    return root + path + mark + query if root else naming.absolute_href(path)
 
 
 def links_of(stac: Mapping[str, Any], *rels: str) -> list[tuple[str, str]]:
