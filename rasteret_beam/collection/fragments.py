@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import urllib.parse
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -140,7 +141,7 @@ def source_of(dataset: ds.Dataset) -> str | None:
 
 def is_data_file(folder: str, uri: str) -> bool:
     """Tells a Parquet file of a collection from those in hidden or temporary folders."""
-    parts = uri[len(folder) :].strip("/").split("/")
+    parts = _below(folder, uri)
     return parts[-1].endswith(".parquet") and not any(p.startswith((".", "_")) for p in parts)
 
 
@@ -154,9 +155,17 @@ def _partition(fragment: Fragment, kinds: dict[str, pa.DataType]) -> pc.Expressi
 
 def _folder_keys(folder: str, uri: str) -> dict[str, str]:
     """What the hive folders between a collection and one of its files say."""
-    parts = uri[len(folder.rstrip("/")) :].strip("/").split("/")[:-1]
-    named = (part.split("=", 1) for part in parts if "=" in part)
+    named = (part.split("=", 1) for part in _below(folder, uri)[:-1] if "=" in part)
     return {name: urllib.parse.unquote(value) for name, value in named}
+
+
+def _below(folder: str, uri: str) -> Sequence[str]:
+    """The folders between a folder and a file in it, and the file's name."""
+    path = local_path(folder)
+    if path is None:
+        return uri[len(folder.rstrip("/")) :].strip("/").split("/")
+    # A local folder may be spelled otherwise than in the names of its files: ./c, c//d.
+    return pathlib.PurePath(uri).relative_to(path).parts
 
 
 def _all_numbers(name: str, keys: Sequence[dict[str, str]]) -> bool:
