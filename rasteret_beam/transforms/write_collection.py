@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import posixpath
 import re
 import uuid
 from collections.abc import Iterable, Iterator
@@ -223,7 +224,9 @@ class _PublishFn(beam.DoFn):
         finals = [final for final, _ in files]
         with writing(self._folder):
             put_in_place((hidden, final) for final, hidden in files)
-            delete(sorted(set(there) - set(finals)))
+            # What is listed may be spelled otherwise than what was written.
+            kept = {posixpath.normpath(final) for final in finals}
+            delete(name for name in there if posixpath.normpath(name) not in kept)
             for levels in (("year=*", "month=*"), ()):
                 folder = FileSystems.join(self._folder, *levels)
                 remove(FileSystems.join(folder, f".part-{self._hidden}-*"))
