@@ -139,9 +139,18 @@ def source_of(dataset: ds.Dataset) -> str | None:
     return str(first["collection"][0]) if first.num_rows else None
 
 
+def path_below(folder: str, uri: str) -> Sequence[str]:
+    """Gives the folders between a folder and a file in it, and the file's name."""
+    path = local_path(folder)
+    if path is None:
+        return uri[len(folder.rstrip("/")) :].strip("/").split("/")
+    # A local folder may be spelled otherwise than in the names of its files: ./c, c//d.
+    return pathlib.PurePath(uri).relative_to(path).parts
+
+
 def is_data_file(folder: str, uri: str) -> bool:
     """Tells a Parquet file of a collection from those in hidden or temporary folders."""
-    parts = _below(folder, uri)
+    parts = path_below(folder, uri)
     return parts[-1].endswith(".parquet") and not any(p.startswith((".", "_")) for p in parts)
 
 
@@ -155,17 +164,8 @@ def _partition(fragment: Fragment, kinds: dict[str, pa.DataType]) -> pc.Expressi
 
 def _folder_keys(folder: str, uri: str) -> dict[str, str]:
     """What the hive folders between a collection and one of its files say."""
-    named = (part.split("=", 1) for part in _below(folder, uri)[:-1] if "=" in part)
+    named = (part.split("=", 1) for part in path_below(folder, uri)[:-1] if "=" in part)
     return {name: urllib.parse.unquote(value) for name, value in named}
-
-
-def _below(folder: str, uri: str) -> Sequence[str]:
-    """The folders between a folder and a file in it, and the file's name."""
-    path = local_path(folder)
-    if path is None:
-        return uri[len(folder.rstrip("/")) :].strip("/").split("/")
-    # A local folder may be spelled otherwise than in the names of its files: ./c, c//d.
-    return pathlib.PurePath(uri).relative_to(path).parts
 
 
 def _all_numbers(name: str, keys: Sequence[dict[str, str]]) -> bool:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import AsIter, AsSingleton
 
-from rasteret_beam.collection.fragments import is_data_file
+from rasteret_beam.collection.fragments import is_data_file, path_below
 from rasteret_beam.elements import DeadLetter
 from rasteret_beam.errors import OptionError
 from rasteret_beam.indexing.layout import Layout, Shard, Sketch
@@ -32,7 +32,7 @@ from rasteret_beam.transforms._folders import (
 from rasteret_beam.transforms._metrics import Counters
 
 _CONCURRENT_FOOTERS = 32
-_OWN_FILE = re.compile(r"(^|/)part-\d+\.parquet$")
+_OWN_FILE = re.compile(r"(^|/)year=[^/]*/month=[^/]*/part-\d+\.parquet$")
 
 _Sharded = tuple[tuple[str, int], IndexedItem | None]
 """A row, or None for no row, by folder and number of its file."""
@@ -62,7 +62,8 @@ class WriteCollection(beam.PTransform):
         description: One line on it. What is left out is taken from ``columns``.
 
     Raises:
-        OptionError: While running: the folder has Parquet files of something else.
+        OptionError: While running: the folder has Parquet files of something else, or of
+            another collection in a folder of its own.
     """
 
     folder: str
@@ -116,34 +117,39 @@ class WriteCollection(beam.PTransform):
 
 
 def _list_there(_impulse: bytes, folder: str) -> list[str]:
-    """The files of the collection that is there, by the reader's rule: they will go.
+    """The files of the collection that is there, which will go.
 
-    Files that are not named as those of collections are looked into: what is none must
-    neither be read as a part of one, nor removed.
+    A reader takes every Parquet file below a folder for a part of its collection. What is
+    none, or lies in a folder of its own, must be neither read as one nor removed.
     """
     with writing(folder):
-        found = {
+        found = sorted({
             name
             for below in ((), ("**",))
             for name in matches(FileSystems.join(folder, *below, "*.parquet"))
             if is_data_file(folder, name)
-        }
+        })
+        apart = [name for name in found if not all("=" in f for f in path_below(folder, name)[:-1])]
         odd = [name for name in found if not _OWN_FILE.search(name)]
         with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_FOOTERS) as pool:
-            schemas = list(pool.map(_schema_of, odd))
-    for name, schema in sorted(zip(odd, schemas, strict=True), key=lambda pair: pair[0]):
-        if schema is None or set(REQUIRED_COLUMNS) - set(schema.names):
-            msg = f"{redact(folder)}: holds {name!r}, no collection; write to a folder of its own"
-            raise OptionError(msg)
-    return sorted(found)
+            others = [name for name, is_one in zip(odd, pool.map(_is_of_one, odd), strict=True)
+                      if not is_one]  # fmt: skip
+    for name in apart + others:
+        msg = (
+            f"{redact(folder)}: holds {name!r}, which is no part of a collection there; "
+            "write to a folder of its own"
+        )
+        raise OptionError(msg)
+    return found
 
 
-def _schema_of(name: str) -> pa.Schema | None:
+def _is_of_one(name: str) -> bool:
+    """Whether a file is of a collection, by its columns."""
     with FileSystems.open(name, compression_type="uncompressed") as file:
         try:
-            return pq.read_schema(file)
+            return set(REQUIRED_COLUMNS) <= set(pq.read_schema(file).names)
         except pa.ArrowException:
-            return None
+            return False
 
 
 def _empty_shard(

@@ -224,7 +224,7 @@ def appended(root, scenes, build):
     (made,) = files_below(f"{root}/made/year=2024")
     with FileSystems.open(made, compression_type="uncompressed") as file:
         data = file.read()
-    for name in ("scenes.parquet", "deep/er/part-7.parquet"):
+    for name in ("scenes.parquet", "year=2024/part-7.parquet"):
         write(f"{root}/c/{name}", data)
     more = ("--output", f"{root}/c", "--mode", "append", *flags)
     assert build("--inputs", f"{root}/in/b_*.tif", *more) == 0

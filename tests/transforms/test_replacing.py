@@ -46,9 +46,9 @@ def laid_out_otherwise(folder, source):
     if folder.name == "by_year":
         Collection.from_parquet(str(folder.parent / "made")).export(str(folder), ("year",))
     else:
-        (folder / "deep").mkdir(parents=True)
+        folder.mkdir()
         (made,) = (folder.parent / "made").rglob("*.parquet")
-        pq.write_table(pq.ParquetFile(made).read(), folder / "deep" / "scenes.parquet")
+        pq.write_table(pq.ParquetFile(made).read(), folder / "scenes.parquet")
 
 
 @pytest.mark.parametrize("name", ["by_year", "by_name"])
@@ -72,9 +72,18 @@ def test_nothing_stays_of_a_collection_that_is_replaced(scenes, tmp_path, name):
 def test_a_folder_with_a_table_of_something_else_is_refused(scenes, tmp_path):
     (tmp_path / "c").mkdir()
     pq.write_table(pa.table({"x": [1.0], "y": [2.0]}), tmp_path / "c" / "points.parquet")
-    with pytest.raises(Exception, match=r"holds '.*points.parquet', no collection"):
+    with pytest.raises(Exception, match=r"holds '.*points.parquet', which is no part"):
         build(source_of(scenes[0]), tmp_path / "c")
     assert files(tmp_path / "c") == ["points.parquet"]
+
+
+@pytest.mark.parametrize("mode", ["replace", "append"])
+def test_a_folder_with_a_folder_of_another_collection_is_refused(scenes, tmp_path, mode):
+    build(source_of(scenes[1]), tmp_path / "all" / "b")
+    before = files(tmp_path / "all")
+    with pytest.raises(Exception, match=r"holds '.*/all/b/.*', which is no part"):
+        build(source_of(scenes[0]), tmp_path / "all", mode=mode)
+    assert files(tmp_path / "all") == before
 
 
 def test_what_is_no_parquet_or_is_hidden_stays(scenes, tmp_path):
