@@ -151,7 +151,7 @@ class _Rows:
             msg = f"Band {band!r} has metadata but no asset; tried {keys}"
             raise NotIndexedError(msg)
         asset = self._assets.of(key)[row]
-        href = _href(asset)
+        href = href_of(asset)
         if href is None:
             msg = f"Band {band!r} has no href: asset {key!r} is {asset!r}"
             raise NotIndexedError(msg)
@@ -289,8 +289,8 @@ def _joined(first: Asset, second: Asset) -> Asset:
     )
 
 
-def _href(asset: Any) -> str | None:  # noqa: ANN401 -- a struct or a string
-    """The address of an asset, in rasteret's order of preference."""
+def href_of(asset: Any) -> str | None:  # noqa: ANN401 -- a struct or a string
+    """Gives the address of an asset, in rasteret's order of preference."""
     if isinstance(asset, str) or asset is None:
         return asset or None
     if asset.get("href"):

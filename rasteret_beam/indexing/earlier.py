@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -12,13 +12,18 @@ from rasteret_beam.collection.boxes import overlaps_any
 from rasteret_beam.collection.columns import TABLES, columns_of
 from rasteret_beam.collection.filters import Filters
 from rasteret_beam.collection.fragments import find_files, open_fragment, stored_schema
-from rasteret_beam.elements import FileInfo
+from rasteret_beam.collection.making import href_of
+from rasteret_beam.collection.records import check_schema
+from rasteret_beam.elements import DeadLetter, FileInfo
 from rasteret_beam.errors import CollectionNotFoundError, FetchError, RecordError
 from rasteret_beam.grid.geotransform import from_coefficients
 from rasteret_beam.indexing.footprint import Extent
 from rasteret_beam.indexing.headers import BY_CATALOGUE, BandStructs, Head, IndexedFile, read_head
+from rasteret_beam.indexing.items import dead_letter
+from rasteret_beam.indexing.layout import bands_type
 from rasteret_beam.indexing.rows import CONTRACT_COLUMNS, IndexedItem, pack, property_column
 from rasteret_beam.schema import BAND_TIFF, METADATA_SUFFIX, TIFF_SUFFIX
+from rasteret_beam.storage import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -32,6 +37,24 @@ _DESCRIPTION = (b"name", b"data_source", b"description")
 _TIFF_FIELDS = {BAND_TIFF.field(i).name for i in range(BAND_TIFF.num_fields)}
 
 
+_ALIASES = (("image_width", "width"), ("image_height", "height"))
+
+
+class EarlierRows(NamedTuple):
+    """Some rows of a collection.
+
+    Attributes:
+        rows: The rows.
+        columns: Types of their properties, and ``assets`` with the bands; its metadata is
+            what the collection says of itself.
+        dead_letters: Bands of them that nobody can read.
+    """
+
+    rows: list[IndexedItem]
+    columns: pa.Schema
+    dead_letters: list[DeadLetter]
+
+
 def list_earlier(store: Store, uri: str) -> list[Fragment]:
     """Lists the files of an earlier collection; none where there is no collection yet."""
     try:
@@ -42,43 +65,70 @@ def list_earlier(store: Store, uri: str) -> list[Fragment]:
 
 def read_earlier(
     store: Store, fragment: Fragment, filters: Filters | None = None,
-) -> Iterator[tuple[list[IndexedItem], pa.Schema]]:
-    """Reads the rows of one file.
+) -> Iterator[EarlierRows]:
+    """Reads the rows of one file; at least once, if only to tell its columns.
+
+    A band whose tile table is missing, or holds nulls, is none any more.
 
     Args:
         store: How files are read.
         fragment: The file.
         filters: Conditions on the rows.
 
-    Yields:
-        Rows, and the types of their properties; its metadata is what the collection
-        says of itself.
-
     Raises:
-        CollectionError: It is not Parquet, or lacks a filter's column.
+        CollectionError: It is no collection, or lacks a filter's column.
     """
     dataset = open_fragment(store, fragment)
+    check_schema(dataset.schema, redact(fragment.uri))
     bands = tuple(b for b in available_bands(dataset.schema.names) if _is_band(dataset.schema, b))
-    own = {band + suffix for band in bands for suffix in (METADATA_SUFFIX, TIFF_SUFFIX)}
-    fields = [f for f in dataset.schema if f.name not in own and property_column(f.name) == f.name]
+    columns = _columns(dataset.schema, bands)
     names = [n for n in dataset.schema.names if n not in ("year", "month")]
-    told = {k: v for k, v in (dataset.schema.metadata or {}).items() if k in _DESCRIPTION}
     filters = filters or Filters()
     boxes = None if filters.geometries is None else filters.boxes()
     scanner = dataset.scanner(
         columns=names, filter=filters.expression(stored_schema(dataset)), batch_size=_BATCH_ROWS,
         use_threads=False,
     )  # fmt: skip
+    is_told = False
     for batch in scanner.to_batches():
-        columns = columns_of(batch)
-        rows = [
-            {name: column[row] for name, column in columns.items()}
-            for row in range(batch.num_rows)
-        ]
-        packed = [pack(_whole(row), bands, typed=True) for row in rows]
-        if boxes is not None:
-            packed = [item for item in packed if overlaps_any(item.bbox, boxes)]
-        yield packed, pa.schema(fields, metadata=told)
+        values = columns_of(batch)
+        packed: list[IndexedItem] = []
+        letters: list[DeadLetter] = []
+        for at in range(batch.num_rows):
+            row = _whole({name: column[at] for name, column in values.items()})
+            found = _without_unreadable(row, bands)
+            item = pack(row, bands, typed=True)
+            if boxes is None or overlaps_any(item.bbox, boxes):
+                packed.append(item)
+                letters.extend(found)
+        yield EarlierRows(packed, columns, letters)
+        is_told = True
+    if not is_told:
+        yield EarlierRows([], columns, [])
+
+
+def _columns(found: pa.Schema, bands: tuple[str, ...]) -> pa.Schema:
+    """Types of the properties, and its bands, with what the collection says of itself."""
+    own = {band + suffix for band in bands for suffix in (METADATA_SUFFIX, TIFF_SUFFIX)}
+    fields = [f for f in found if f.name not in own and property_column(f.name) == f.name]
+    fields += [pa.field("assets", bands_type(bands))] if bands else []
+    told = {k: v for k, v in (found.metadata or {}).items() if k in _DESCRIPTION}
+    return pa.schema(fields, metadata=told)
+
+
+def earlier_ids(store: Store, uri: str) -> Iterator[tuple[str, list[str]]]:
+    """Gives the id and the different files of each record of an earlier collection.
+
+    Raises:
+        CollectionError: It is no collection.
+    """
+    for fragment in list_earlier(store, uri):
+        dataset = open_fragment(store, fragment)
+        check_schema(dataset.schema, redact(fragment.uri))
+        for batch in dataset.scanner(columns=["id", "assets"], use_threads=False).to_batches():
+            for record_id, assets in zip(*(c.to_pylist() for c in batch.columns), strict=True):
+                hrefs = (href_of(asset) for asset in (assets or {}).values())
+                yield str(record_id), list(dict.fromkeys(href for href in hrefs if href))
 
 
 def known_files(
@@ -165,8 +215,10 @@ def _file(metadata: dict[str, Any], tiff: dict[str, Any]) -> IndexedFile:
 def _whole(row: dict[str, Any]) -> dict[str, Any]:
     """A row with every column of the contract, and assets as structs without nulls."""
     assets = {
-        band: {"href": asset, "band_index": None} if isinstance(asset, str)
-        else {key: asset.get(key) for key in ("href", "band_index")}
+        band: {
+            "href": href_of(asset),
+            "band_index": None if isinstance(asset, str) else asset.get("band_index"),
+        }
         for band, asset in (row["assets"] or {}).items() if asset is not None
     }  # fmt: skip
     when = row["datetime"]
@@ -174,6 +226,25 @@ def _whole(row: dict[str, Any]) -> dict[str, Any]:
         when = when.astimezone(dt.timezone.utc).replace(tzinfo=None)
     whole = {name: row.get(name) for name in CONTRACT_COLUMNS}
     return {**whole, **row, "assets": assets, "datetime": when}
+
+
+def _without_unreadable(row: dict[str, Any], bands: tuple[str, ...]) -> list[DeadLetter]:
+    """Takes out of a row what no tile of could be found; names the rest as we write it."""
+    letters = []
+    for band in bands:
+        metadata = row[band + METADATA_SUFFIX]
+        if metadata is None:
+            continue
+        missing = [name for name in TABLES if metadata[name] is None]
+        if missing:
+            error = RecordError(f"Its {missing[0]} is missing, or holds nulls")
+            letters.append(dead_letter({"id": str(row["id"]), "band": band}, error))
+            row[band + METADATA_SUFFIX] = None
+            continue
+        for name, alias in _ALIASES:
+            if metadata.get(name) is None and alias in metadata:
+                metadata[name] = metadata[alias]
+    return letters
 
 
 def _is_band(schema: pa.Schema, band: str) -> bool:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from rasteret_beam.errors import FetchError, RasteretBeamError
 from rasteret_beam.indexing import naming
-from rasteret_beam.indexing.items import EVERY_SAMPLE, AssetRef, Item, ItemBatch, dead_letter
+from rasteret_beam.indexing.earlier import earlier_ids
+from rasteret_beam.indexing.items import (
+    EVERY_SAMPLE,
+    AssetRef,
+    Item,
+    ItemBatch,
+    dead_letter,
+    misnamed_letter,
+)
 from rasteret_beam.storage import redact
 from rasteret_beam.storage.addresses import has_wildcard, local_path, split_root
 from rasteret_beam.storage.files import RangeFile
@@ -19,8 +27,8 @@ if TYPE_CHECKING:
 
 _PART_FILES = 1000
 
-NamedFile = tuple[str, str]
-"""Record id and address."""
+NamedFile = tuple[str | None, str]
+"""Record id and address; no id where the file's name is no text, but spelled out."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +43,9 @@ class FileSource:
         bands: Name -> 0-based sample index; by default ``B1`` .. ``Bn`` of each file.
         datetime_pattern: Regular expression that finds the acquisition time in a
             file's name; see ``naming.find_datetime``.
+        beside: A collection that the items are to be added to: its files keep their ids,
+            and no other file gets one of them. None, or nothing there, for ids that are
+            apart among themselves.
 
     Raises:
         OptionError: The pattern is no regular expression.
@@ -43,6 +54,7 @@ class FileSource:
     inputs: str | tuple[str, ...]
     bands: Mapping[str, int] | None = None
     datetime_pattern: str | None = None
+    beside: str | None = None
 
     def __post_init__(self) -> None:
         """Checks the pattern."""
@@ -52,24 +64,49 @@ class FileSource:
     def parts(self, store: Store) -> Iterator[list[NamedFile]]:
         """Lists the files, and gives those that share a stem ids of their own.
 
+        Files whose names are no text come last, spelled out.
+
         Raises:
             FetchError: Nothing matches, or the list cannot be read.
         """
-        hrefs = list_files(store, self.inputs)
+        found = list_files(store, self.inputs)
+        hrefs = [href for href in found if naming.is_text(href)]
         by_stem: dict[str, list[str]] = {}
         for href in hrefs:
             by_stem.setdefault(naming.stem(href), []).append(href)
         ids = {}
-        for same in by_stem.values():
-            ids.update(naming.record_ids(sorted(same)))
-        named = [(ids[href], href) for href in hrefs]
+        known, taken = self._earlier(store, by_stem)
+        for name, same in by_stem.items():
+            new = sorted(set(same) - known.keys())
+            ids.update({href: known[href] for href in same if href in known})
+            ids.update(naming.record_ids(new, taken.get(name, ())) if new else {})
+        named: list[NamedFile] = [(ids[href], href) for href in hrefs]
+        named += [(None, naming.spelled_out(href)) for href in found if not naming.is_text(href)]
         for first in range(0, len(named), _PART_FILES):
             yield named[first : first + _PART_FILES]
 
+    def _earlier(
+        self, store: Store, by_stem: Mapping[str, Sequence[str]],
+    ) -> tuple[dict[str, str], dict[str, set[str]]]:
+        """Ids that files have already, and ids that are taken, by stem."""
+        known: dict[str, str] = {}
+        taken: dict[str, set[str]] = {}
+        for record_id, hrefs in [] if self.beside is None else earlier_ids(store, self.beside):
+            name = record_id.rpartition("/")[2]
+            if name in by_stem:
+                taken.setdefault(name, set()).add(record_id)
+            href = hrefs[0] if len(hrefs) == 1 else ""
+            if naming.could_be_id(record_id, href):
+                known[href] = record_id
+        return known, taken
+
     def read(self, store: Store, part: list[NamedFile]) -> Iterator[ItemBatch]:  # noqa: ARG002 -- an address is all there is
-        """Gives an item for each file; a dead letter where its name has no time."""
+        """Gives an item for each file; a dead letter where its name has no time, or is no text."""
         items, letters = [], []
         for record_id, href in part:
+            if record_id is None:
+                letters.append(misnamed_letter(href))
+                continue
             try:
                 items.append(self._item(record_id, href))
             except RasteretBeamError as error:

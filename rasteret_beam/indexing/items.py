@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from rasteret_beam.elements import DeadLetter, stages
-from rasteret_beam.errors import OptionError, RasteretBeamError
+from rasteret_beam.errors import OptionError, RasteretBeamError, RecordError
 from rasteret_beam.storage import redact
 from rasteret_beam.storage.addresses import with_prefix
 
@@ -59,6 +59,8 @@ class Item:
         crs: CRS that its source declares, normalised; wins over the header's, as in
             rasteret. None to take the header's.
         properties: Further columns, name -> value.
+        unique_id: Whether no other item of its ``collection`` has its id, as STAC has it:
+            then an earlier record of both is this item's wherever its files were.
         typed: Whether its source declares the types of its properties; those of others
             are told by their values.
         origin: The content that names the assets, which decides what it may name: see
@@ -71,6 +73,7 @@ class Item:
     collection: str | None = None
     crs: str | None = None
     properties: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    unique_id: bool = False
     typed: bool = False
     origin: str | None = None
 
@@ -114,6 +117,12 @@ def dead_letter(element: Mapping[str, Any], error: RasteretBeamError) -> DeadLet
     told = {k: redact(v) if isinstance(v, str) else v for k, v in element.items()}
     where = ", ".join(f"{name} {value!r}" for name, value in told.items())
     return DeadLetter(json.dumps(told), f"{where}: {error}", "", stages.ITEMS, error.code)
+
+
+def misnamed_letter(name: str) -> DeadLetter:
+    """Gives the dead letter of a file whose name is no text; it is spelled out here."""
+    error = RecordError("Its name is no UTF-8, as addresses in a collection are: rename it")
+    return dead_letter({"href": name}, error)
 
 
 def rewrite_href(href: str, patterns: Mapping[str, str]) -> str:

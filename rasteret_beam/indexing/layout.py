@@ -23,6 +23,7 @@ _FILE_BYTES = 128 * 1024 * 1024
 _FILE_ROWS = 200_000
 _CELL_ORDER = 5
 _SORT_ORDER = 10
+_ASSETS = "assets"
 _CLOUD_COVER = "eo:cloud_cover"
 _UNDATED = "__HIVE_DEFAULT_PARTITION__"
 
@@ -73,6 +74,7 @@ class Sketch:
     def __init__(self) -> None:
         """Begins with no row."""
         self._bands: dict[str, int] = {}
+        self._declared_bands: set[str] = set()
         self._columns: dict[str, pa.DataType] = {}
         self._metadata: dict[bytes, bytes] = {}
         self._dates: list[dt.datetime] = []
@@ -88,15 +90,25 @@ class Sketch:
         self._add_size(key, 1, item.n_bytes)
 
     def declare(self, columns: pa.Schema) -> None:
-        """Takes types of columns, and the metadata of their schema."""
+        """Takes types of columns, and the metadata of their schema.
+
+        A struct ``assets`` is no property: it names the bands that a collection without
+        a row has all the same.
+        """
         self._metadata.update(columns.metadata or {})
         for field in columns:
-            self._add_column(field.name, plain_type(field.type))
+            if field.name == _ASSETS:
+                self._declared_bands.update(band.name for band in field.type)
+            else:
+                self._add_column(field.name, plain_type(field.type))
 
     @property
     def columns(self) -> pa.Schema:
-        """Every column so far, and its type."""
-        return pa.schema(sorted(self._columns.items()), metadata=self._metadata)
+        """Every column that was met or declared so far, and its type."""
+        fields = sorted(self._columns.items())
+        if self._declared_bands:
+            fields.append((_ASSETS, bands_type(sorted(self._declared_bands))))
+        return pa.schema(fields, metadata=self._metadata)
 
     def merge(self, others: Iterable[Sketch]) -> None:
         """Takes what other sketches gathered."""
@@ -118,9 +130,10 @@ class Sketch:
         every.declare(self.columns)
         if declared is not None:
             every.declare(declared)
-        fields = [(field.name, _stored_type(field)) for field in every.columns]
+        fields = [(f.name, _stored_type(f)) for f in every.columns if f.name != _ASSETS]
+        bands = self._bands or dict.fromkeys(every._declared_bands, 0)
         return Layout(
-            tuple(sorted(self._bands, key=lambda b: (self._bands[b], _natural(b)))),
+            tuple(sorted(bands, key=lambda b: (bands[b], _natural(b)))),
             pa.schema(fields),
             (min(self._dates), max(self._dates)) if self._dates else None,
             {} if declared is None else _text(declared.metadata),
@@ -143,6 +156,13 @@ class Sketch:
     def _add_size(self, key: tuple[str, int], rows: int, n_bytes: int) -> None:
         before = self._sizes.get(key, (0, 0))
         self._sizes[key] = before[0] + rows, before[1] + n_bytes
+
+
+def bands_type(bands: Iterable[str]) -> pa.DataType:
+    """Gives the type of ``assets``: a struct of bands; null without any, for Parquet."""
+    asset = pa.struct([("href", pa.string()), ("band_index", pa.int64())])
+    fields = [(band, asset) for band in bands]
+    return pa.struct(fields) if fields else pa.null()
 
 
 def partition_of(when: dt.datetime | None) -> str:

@@ -11,9 +11,10 @@ from rasteret_beam.errors import OptionError, RecordError
 from rasteret_beam.storage.addresses import local_path, plain_path, split_root
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
 _DATE_PARTS = ("year", "month", "day", "hour", "minute", "second")
+_ODD_BYTES = re.compile("[\udc80-\udcff]")
 _DIGIT_FORMATS = {
     4: "%Y", 6: "%Y%m", 7: "%Y%j", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M",
     14: "%Y%m%d%H%M%S",
@@ -24,6 +25,25 @@ def absolute_href(uri: str) -> str:
     """Gives a local path in full, so that a collection can be read from anywhere."""
     path = local_path(uri)
     return uri if path is None else str(path.absolute())
+
+
+def is_text(name: str) -> bool:
+    """Tells whether a name can be kept as text; a file's may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def spelled_out(name: str) -> str:
+    r"""Gives a name as text, with its odd bytes as ``\xe9``.
+
+    >>> spelled_out("caf\udce9.tif")
+    'caf\\xe9.tif'
+    """
+    name = _ODD_BYTES.sub(lambda byte: f"\\x{ord(byte[0]) & 0xff:02x}", name)
+    return name.encode(errors="backslashreplace").decode()
 
 
 def find_datetime(pattern: str, href: str) -> dt.datetime:
@@ -77,15 +97,16 @@ def check_datetime_pattern(pattern: str) -> None:
         raise OptionError(msg) from error
 
 
-def record_ids(hrefs: Sequence[str]) -> dict[str, str]:
+def record_ids(hrefs: Sequence[str], taken: Container[str] = ()) -> dict[str, str]:
     """Gives each file that shares a stem an id of its own.
 
     Args:
         hrefs: Different addresses of files with the same stem.
+        taken: Ids that others have.
 
     Returns:
         href -> the stem where there is one file, else the stem after as many of its
-        parent folders as tell the files apart.
+        parent folders as tell the files apart, also from what is taken.
 
     >>> record_ids(["/a/2023/b4.tif", "/a/2024/b4.tif"])["/a/2024/b4.tif"]
     '2024/b4'
@@ -94,9 +115,20 @@ def record_ids(hrefs: Sequence[str]) -> dict[str, str]:
     longest = max(len(p) for p in parts.values())
     for depth in range(1, longest + 1):
         ids = {href: "/".join(p[-depth:]) for href, p in parts.items()}
-        if len(set(ids.values())) == len(hrefs):
+        apart = len(set(ids.values())) == len(hrefs)
+        if apart and not any(found in taken for found in ids.values()):
             return ids
     return {href: href for href in hrefs}
+
+
+def could_be_id(record_id: str, href: str) -> bool:
+    """Tells whether ``record_ids`` may have given a file this id.
+
+    >>> could_be_id("2024/b4", "/a/2024/b4.tif"), could_be_id("4", "/a/2024/b4.tif")
+    (True, False)
+    """
+    parts, given = _stem_parts(href), record_id.split("/")
+    return record_id == href or parts[-len(given) :] == given
 
 
 def stem(href: str) -> str:

@@ -14,7 +14,7 @@ from rasteret_beam import schema
 from rasteret_beam.collection.columns import TABLES
 from rasteret_beam.errors import CollectionError
 from rasteret_beam.grid import crs
-from rasteret_beam.indexing.layout import cell_of
+from rasteret_beam.indexing.layout import bands_type, cell_of
 from rasteret_beam.schema import METADATA_SUFFIX, TIFF_SUFFIX
 
 if TYPE_CHECKING:
@@ -35,12 +35,11 @@ def collection_schema(layout: Layout, description: dict[str, str] | None = None)
         layout: Its bands and properties.
         description: Schema-level metadata: ``name``, ``data_source``, ...
     """
-    asset = pa.struct([("href", pa.string()), ("band_index", pa.int64())])
     fields = [
         pa.field("id", pa.string()),
         pa.field("datetime", pa.timestamp("us")),
         pa.field("geometry", pa.binary(), metadata=geoarrow_metadata()),
-        pa.field("assets", pa.struct([(band, asset) for band in layout.bands])),
+        pa.field("assets", bands_type(layout.bands)),
         pa.field("bbox", schema.BBOX),
         pa.field("proj:epsg", pa.int32()),
         pa.field("crs", pa.string()),

@@ -112,6 +112,7 @@ class StacReading:
             stac.get("collection"),
             declared_crs(properties),
             {k: v for k, v in properties.items() if k not in CRS_COLUMNS},
+            unique_id=True,
             origin=base_href,
         )
 
@@ -235,14 +236,17 @@ def resolve(href: str, base_href: str | None) -> str:
     >>> resolve("./b4.tif", "s3://b/items/a.json"), resolve("b4.tif", "/data/a.json")
     ('s3://b/items/b4.tif', '/data/b4.tif')
     """
-    if "://" in href or base_href is None:
+    if "://" in href.partition("?")[0] or base_href is None:
         return naming.absolute_href(href)
     # Path by path: urljoin knows no s3: and gs:, and takes S2A:B04.tif for a scheme.
     root, base = split_root(base_href)
     if root and href.startswith("//"):
         return f"{root.partition('//')[0]}{href}"
-    path = posixpath.normpath(posixpath.join(posixpath.dirname(base) or "/"[: len(root)], href))
-    return root + path if root else naming.absolute_href(path)
+    # A query is no path; in a bucket, and of a local file, it is part of the name.
+    own, mark, query = href.partition("?") if root.startswith("http") else (href, "", "")
+    below = posixpath.join(posixpath.dirname(base) or "/"[: len(root)], own)
+    path = posixpath.normpath(base if mark and not own else below)
+    return root + path + mark + query if root else naming.absolute_href(path)
 
 
 def links_of(stac: Mapping[str, Any], *rels: str) -> list[tuple[str, str]]:

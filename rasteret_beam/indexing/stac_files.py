@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import dataclasses
-import functools
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rasteret_beam.errors import FetchError, RasteretBeamError, RecordError
 from rasteret_beam.indexing import naming
-from rasteret_beam.indexing.items import Item, ItemBatch, dead_letter
+from rasteret_beam.indexing.items import Item, ItemBatch, dead_letter, misnamed_letter
 from rasteret_beam.indexing.stac import StacReading, check_item, datetime_of, links_of, resolve
 from rasteret_beam.storage.addresses import has_wildcard, local_path, split_root
 from rasteret_beam.storage.files import RangeFile
@@ -56,10 +56,12 @@ class StacPart(NamedTuple):
         catalogues: What to do with a catalogue among them: ``follow`` it, ``skip`` it
             (a folder's files are all read anyway), or ``refuse`` it (it is linked as an
             item).
+        misnamed: Files whose names are no text, spelled out; they are not read.
     """
 
     files: list[Named]
     catalogues: str
+    misnamed: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +87,14 @@ class StacFiles:
         """
         path = local_path(self.inputs)
         if path is not None and path.is_dir():
-            uris, catalogues = _json_below(store, self.inputs), "skip"
+            found, catalogues = _json_below(store, self.inputs), "skip"
         else:
-            uris = [naming.absolute_href(uri) for uri in store.glob(self.inputs)]
+            found = [naming.absolute_href(uri) for uri in store.glob(self.inputs)]
             catalogues = "follow"
+        uris = [uri for uri in found if naming.is_text(uri)]
+        if len(uris) < len(found):
+            odd = (uri for uri in found if not naming.is_text(uri))
+            yield StacPart([], catalogues, tuple(map(naming.spelled_out, odd)))
         files = [Named(uri, None) for uri in uris]
         if len(uris) == 1 and not has_wildcard(self.inputs) and not _is_lines(uris[0]):
             files, catalogues = list(_items_of_catalogue(store, files[0])), "refuse"
@@ -98,13 +104,13 @@ class StacFiles:
 
     def read(self, store: Store, part: StacPart) -> Iterator[ItemBatch]:
         """Reads the items of some files, many files at a time."""
-        with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_READS) as pool:
-            load = functools.partial(_load, store)
-            for file, found in zip(part.files, pool.map(load, part.files), strict=True):
-                if isinstance(found, dict) and found.get("type") in _CATALOGUES:
-                    yield from self._catalogue(store, file, part.catalogues)
-                else:
-                    yield from self._file(store, file.uri, found)
+        if part.misnamed:
+            yield ItemBatch([], [misnamed_letter(name) for name in part.misnamed])
+        for file, found in _loaded(store, part.files):
+            if isinstance(found, dict) and found.get("type") in _CATALOGUES:
+                yield from self._catalogue(store, file, part.catalogues)
+            else:
+                yield from self._file(store, file.uri, found)
 
     def _catalogue(self, store: Store, file: Named, what: str) -> Iterator[ItemBatch]:
         if what == "follow":
@@ -164,6 +170,22 @@ def _is_lines(uri: str) -> bool:
     return split_root(uri)[1].lower().endswith(_LINES)
 
 
+def _loaded(
+    store: Store, files: Iterable[Named],
+) -> Iterator[tuple[Named, _Json | list[str] | RasteretBeamError]]:
+    """Loads files in their order; only so many are read ahead, since each is held whole."""
+    waiting: collections.deque[tuple[Named, concurrent.futures.Future[Any]]] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_READS) as pool:
+        for file in files:
+            waiting.append((file, pool.submit(_load, store, file)))
+            if len(waiting) == _CONCURRENT_READS:
+                first, found = waiting.popleft()
+                yield first, found.result()
+        while waiting:
+            first, found = waiting.popleft()
+            yield first, found.result()
+
+
 def _load(store: Store, named: Named) -> _Json | list[str] | RasteretBeamError:
     """A file's JSON object, its lines, or why it cannot be read."""
     allowed = named.store(store)
@@ -208,21 +230,20 @@ def _items_of_catalogue(store: Store, root: Named) -> Iterator[Named]:
     Catalogues of one level are read at a time. One that cannot be read gives itself too,
     so that reading it again as an item says why.
     """
-    level, seen, load = [root], {root.uri}, functools.partial(_load, store)
-    with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_READS) as pool:
-        while level:
-            below: list[Named] = []
-            for file, found in zip(level, pool.map(load, level), strict=True):
-                if not isinstance(found, dict) or found.get("type") not in _CATALOGUES:
-                    yield file
+    level, seen = [root], {root.uri}
+    while level:
+        below: list[Named] = []
+        for file, found in _loaded(store, level):
+            if not isinstance(found, dict) or found.get("type") not in _CATALOGUES:
+                yield file
+                continue
+            for rel, link in links_of(found, "child", "item", "items"):
+                linked = Named(resolve(link, file.uri), file.uri)
+                if linked.uri in seen:
                     continue
-                for rel, link in links_of(found, "child", "item", "items"):
-                    linked = Named(resolve(link, file.uri), file.uri)
-                    if linked.uri in seen:
-                        continue
-                    seen.add(linked.uri)
-                    if rel == "child":
-                        below.append(linked)
-                    else:
-                        yield linked
-            level = below
+                seen.add(linked.uri)
+                if rel == "child":
+                    below.append(linked)
+                else:
+                    yield linked
+        level = below

@@ -189,6 +189,7 @@ class RecordTable:
             None if collection is None else str(collection),
             declared_crs(row),
             {name: row[name] for name in wide},
+            unique_id=typed,
             typed=True,
             origin=uri,
         )

@@ -8,6 +8,7 @@ from apache_beam.pvalue import PBegin
 
 from rasteret_beam.elements import DeadLetter
 from rasteret_beam.errors import OptionError
+from rasteret_beam.indexing.files import FileSource
 from rasteret_beam.indexing.items import ItemSource
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._outputs import NamedOutputs
@@ -44,8 +45,9 @@ class BuildCollection(NamedOutputs):
         source: A ``FileSource``, ``StacFiles``, ``StacSearch`` or ``RecordTable``.
         folder: Where to write; a collection that an earlier run left there is replaced.
         mode: ``replace`` reads every header. ``update`` gives the same collection, but
-            takes headers of unchanged files from the one that is there. ``append`` does
-            so too, and keeps its records that the source does not have.
+            takes headers of unchanged files from the one that is there, and of files that
+            cannot be read just now too. ``append`` does so as well, and keeps its records
+            that the source does not have; see ``IndexItems``.
         name: Name of the collection; value of ``collection`` where an item has none.
         data_source: A dataset's id or its STAC collection.
         description: One line on it.
@@ -71,19 +73,23 @@ class BuildCollection(NamedOutputs):
 
     def expand(self, pbegin: PBegin) -> BuildCollectionResult:
         """Lists items, indexes them, writes rows."""
-        listed = pbegin | "ListItems" >> ListItems(source=self.source, store=self.store)
+        source = self.source
+        if self.mode == "append" and isinstance(source, FileSource):
+            source = dataclasses.replace(source, beside=self.folder)
+        listed = pbegin | "ListItems" >> ListItems(source=source, store=self.store)
         indexed = listed.items | "IndexItems" >> IndexItems(
             store=self.store,
             earlier=None if self.mode == "replace" else self.folder,
             keep_others=self.mode == "append",
         )
         columns = (listed.columns, indexed.columns) | "Columns" >> beam.Flatten()
+        letters = (listed.dead_letters, indexed.dead_letters) | "DeadLetters" >> beam.Flatten()
         files = indexed.rows | "WriteCollection" >> WriteCollection(
             folder=self.folder,
             columns=columns,
+            failures=letters,
             name=self.name,
             data_source=self.data_source,
             description=self.description,
         )
-        letters = (listed.dead_letters, indexed.dead_letters) | "DeadLetters" >> beam.Flatten()
         return BuildCollectionResult(files, letters)

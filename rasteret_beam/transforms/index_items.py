@@ -12,10 +12,11 @@ from apache_beam.pvalue import TaggedOutput
 
 from rasteret_beam.collection import Fragment
 from rasteret_beam.elements import DeadLetter
-from rasteret_beam.errors import RasteretBeamError
+from rasteret_beam.errors import FetchError, RasteretBeamError
 from rasteret_beam.indexing import earlier
 from rasteret_beam.indexing.headers import Head, IndexedFile, parse_head, rest_of
 from rasteret_beam.indexing.items import EVERY_SAMPLE, Item
+from rasteret_beam.indexing.joining import Joined, clash_letter, join_earlier, kept_bands
 from rasteret_beam.indexing.rows import IndexedItem, make_row
 from rasteret_beam.storage import Store
 from rasteret_beam.storage.files import BeyondHeadError
@@ -45,12 +46,19 @@ class IndexItemsResult(NamedTuple):
 class IndexItems(NamedOutputs):
     """Reads the headers of items' files; many at a time in each worker.
 
+    A record of an earlier collection is an item's own where they have the id and a file in
+    common, and are not of different ``collection``s; of STAC items id and collection are
+    enough, since their files may have moved. An item's row takes the place of its own
+    earlier ones. What these tell of files that cannot be read now (``FetchError``) stays.
+
     Input: ``Item``. Output: ``IndexItemsResult``. Windows: the global one only. Dead
     letters: a file that is not there, no TIFF, or of a kind that is not read; its item's
-    other bands are kept. Counters: ``files_seen`` =
+    other bands are kept. With ``keep_others`` also an item whose id a record of another
+    one has, and nothing tells them apart; the record stays. Counters: ``files_seen`` =
     ``files_indexed`` + ``files_unchanged`` (not read again) + ``files_failed``;
-    ``items_indexed``, ``items_failed`` (no band is left), ``items_kept`` (of the earlier
-    collection), ``bands_seen``, ``bands_failed`` (though their files are sound),
+    ``items_indexed``, ``items_failed`` (no band is left), ``items_kept`` (records that stay
+    as they were), ``items_refused`` (by their ids), ``bands_seen``, ``bands_failed`` (though
+    their files are sound), ``bands_kept`` (though their files cannot be read),
     ``dead_letters``.
 
     Attributes:
@@ -78,63 +86,64 @@ class IndexItems(NamedOutputs):
                 | "SpreadEarlier" >> beam.Reshuffle()
                 | "ReadEarlier" >> beam.ParDo(_ReadEarlierFn(self.store))
                 .with_output_types(tuple[str, IndexedItem])
-                .with_outputs(COLUMNS, main="rows")
+                .with_outputs(COLUMNS, DEAD_LETTERS, main="rows")
             )
             by_id = items | "ById" >> beam.Map(_by_id).with_output_types(tuple[str, Item])
             pairs = (
                 {"items": by_id, "earlier": read.rows}
                 | "JoinById" >> beam.CoGroupByKey()
-                | "Pairs" >> beam.FlatMap(_pairs, self.keep_others)
+                | "Pairs" >> beam.FlatMap(_join, self.keep_others)
             )
             columns = read[COLUMNS] | "Distinct" >> beam.Distinct()
         outputs = pairs | "Index" >> beam.ParDo(
             _IndexFn(self.store),
         ).with_output_types(IndexedItem).with_outputs(DEAD_LETTERS, main="rows")
-        return IndexItemsResult(outputs.rows, columns, outputs[DEAD_LETTERS])
+        letters = outputs[DEAD_LETTERS]
+        if self.earlier is not None:
+            letters = (letters, read[DEAD_LETTERS]) | "DeadLetters" >> beam.Flatten()
+        return IndexItemsResult(outputs.rows, columns, letters)
 
 
 class _ReadEarlierFn(beam.DoFn):
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._counters = Counters("dead_letters")
 
     def process(self, fragment: Fragment) -> Iterator[Any]:
-        told = None
-        for rows, schema in earlier.read_earlier(self._store, fragment):
-            for row in rows:
+        is_told = False
+        for found in earlier.read_earlier(self._store, fragment):
+            for row in found.rows:
                 yield row.id, row
-            if told is None:
-                told = packed_schema(schema)
-                if told is not None:
-                    yield TaggedOutput(COLUMNS, told)
+            yield from dead_letter_outputs(found.dead_letters, self._counters, "dead_letters")
+            columns = None if is_told else packed_schema(found.columns)
+            if columns is not None:
+                yield TaggedOutput(COLUMNS, columns)
+                is_told = True
 
 
-def _alone(item: Item) -> tuple[Item | None, list[IndexedItem]]:
-    return item, []
+def _alone(item: Item) -> Joined:
+    return Joined(item, [], [])
 
 
 def _by_id(item: Item) -> tuple[str, Item]:
     return item.id, item
 
 
-def _pairs(
+def _join(
     joined: tuple[str, Mapping[str, Iterable[Any]]], keep_others: bool,  # noqa: FBT001 -- FlatMap's argument
-) -> Iterator[tuple[Item | None, list[IndexedItem]]]:
-    """(item, earlier rows with its id); None for rows that no item has any more."""
+) -> Iterator[Joined]:
     _, found = joined
-    items, rows = list(found["items"]), list(found["earlier"])
-    if not items and keep_others:
-        yield None, rows
-    for item in items:
-        yield item, rows
+    return join_earlier(found["items"], found["earlier"], keep_others=keep_others)
 
 
 _Reading = concurrent.futures.Future[IndexedFile | Head]
 
 
 class _Job(NamedTuple):
-    """An item, what is being read of its files, and what has been."""
+    """An item, its earlier rows, what is being read of its files, and what has been."""
 
     item: Item
+    own: list[IndexedItem]
     reading: dict[str, _Reading]
     files: dict[str, IndexedFile | RasteretBeamError]
     again: bool = False
@@ -151,8 +160,8 @@ class _IndexFn(beam.DoFn):
         self._store = store
         self._counters = Counters(
             "files_seen", "files_indexed", "files_failed", "files_unchanged",
-            "items_indexed", "items_failed", "items_kept",
-            "bands_seen", "bands_failed", "dead_letters",
+            "items_indexed", "items_failed", "items_kept", "items_refused",
+            "bands_seen", "bands_failed", "bands_kept", "dead_letters",
         )  # fmt: skip
 
     def setup(self) -> None:
@@ -165,18 +174,22 @@ class _IndexFn(beam.DoFn):
         self._jobs: collections.deque[_Job] = collections.deque()
         self._n_reading = 0
 
-    def process(self, pair: tuple[Item | None, list[IndexedItem]]) -> Iterator[Any]:
-        item, rows = pair
+    def process(self, joined: Joined) -> Iterator[Any]:
+        item, rows, own, clash = joined
         if item is None:
             self._counters.add("items_kept", len(rows))
             yield from rows
+            return
+        if clash is not None:
+            letter = clash_letter(item, clash)
+            yield from dead_letter_outputs([letter], self._counters, "items_refused")
             return
         known, store = earlier.known_files(rows, item.assets), item.store(self._store)
         reading = {
             href: self._pool.submit(earlier.look_at, store, href, indexes, known.get(href))
             for href, indexes in _samples_by_file(item).items()
         }
-        self._jobs.append(_Job(item, reading, {}))
+        self._jobs.append(_Job(item, own, reading, {}))
         self._n_reading += len(reading)
         while self._n_reading > _IN_FLIGHT_FILES:
             yield from self._advance()
@@ -219,12 +232,23 @@ class _IndexFn(beam.DoFn):
 
     def _finish(self, job: _Job) -> Iterator[Any]:
         row, letters, bands_failed = make_row(job.item, job.files)
-        self._counters.add("items_failed" if row is None else "items_indexed")
+        rows = [] if row is None else [row]
+        unread = [
+            band for band, asset in job.item.assets.items()
+            if isinstance(job.files[asset.href], FetchError)
+        ]  # fmt: skip
+        if unread and job.own:
+            kept, n_bands = kept_bands(job.item, row, job.own, unread)
+            self._counters.add("bands_kept", n_bands)
+            self._counters.add("items_kept", 0 if rows else len(kept))
+            rows = kept or rows
+        if row is None and not rows:
+            self._counters.add("items_failed")
+        self._counters.add("items_indexed", 0 if row is None else 1)
         self._counters.add("bands_seen", len(job.item.assets))
         self._counters.add("bands_failed", bands_failed)
         yield from dead_letter_outputs(letters, self._counters, "dead_letters")
-        if row is not None:
-            yield row
+        yield from rows
 
 
 def _samples_by_file(item: Item) -> dict[str, list[int | None] | None]:

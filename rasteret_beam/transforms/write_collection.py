@@ -1,21 +1,41 @@
 """Rows -> the Parquet files of a collection."""
 
+import concurrent.futures
 import dataclasses
+import posixpath
+import re
 import uuid
 from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import AsIter, AsSingleton
 
+from rasteret_beam.elements import DeadLetter
+from rasteret_beam.errors import OptionError
 from rasteret_beam.indexing.layout import Layout, Shard, Sketch
 from rasteret_beam.indexing.parts import collection_schema, write_part
 from rasteret_beam.indexing.rows import IndexedItem
-from rasteret_beam.storage.addresses import output_folder
-from rasteret_beam.transforms._folders import make_folder, put_in_place, remove, writing
+from rasteret_beam.schema import REQUIRED_COLUMNS
+from rasteret_beam.storage import redact
+from rasteret_beam.storage.addresses import is_hidden, output_folder
+from rasteret_beam.transforms._folders import (
+    delete,
+    make_folder,
+    matches,
+    put_in_place,
+    remove,
+    writing,
+)
 from rasteret_beam.transforms._metrics import Counters
 
+_CONCURRENT_FOOTERS = 32
+_OWN_FILE = re.compile(r"(^|/)year=[^/]*/month=[^/]*/part-\d+\.parquet$")
+
+_Sharded = tuple[tuple[str, int], IndexedItem | None]
+"""A row, or None for no row, by folder and number of its file."""
 _Written = tuple[str, str]
 """Hidden name and final name of a file."""
 
@@ -25,8 +45,9 @@ class WriteCollection(beam.PTransform):
     """Writes rows as a Collection: Parquet in folders by year and month.
 
     Files hold rows of one neighbourhood, in row groups of bounded size, so that a bbox
-    filter reads little. They are written under hidden names, and take the place of an
-    earlier run's when all are complete.
+    filter reads little. They are written under hidden names, and take the place of the
+    collection that was there, however it was laid out, when all are complete. Without a
+    row there is one file, which has none.
 
     Input: ``IndexedItem``. Output: names of the files. Windows: the global one only.
     Counters: ``records_written``, ``duplicates_dropped`` (rows equal in everything).
@@ -34,13 +55,20 @@ class WriteCollection(beam.PTransform):
     Attributes:
         folder: Where to write: local, gs:// and what else Beam's filesystems know.
         columns: Types of properties, where a source declared them.
+        failures: What is in the collection only if all goes well. Where there are any,
+            and no row at all, a collection that is there stays: nobody asked for none.
         name: Name of the collection; value of ``collection`` where an item has none.
         data_source: A dataset's id or its STAC collection.
         description: One line on it. What is left out is taken from ``columns``.
+
+    Raises:
+        OptionError: While running: the folder has Parquet files of something else, or of
+            another collection in a folder of its own.
     """
 
     folder: str
     columns: beam.PCollection[bytes] | None = None
+    failures: beam.PCollection[DeadLetter] | None = None
     name: str = ""
     data_source: str = ""
     description: str = ""
@@ -63,16 +91,80 @@ class WriteCollection(beam.PTransform):
             "name": self.name, "data_source": self.data_source, "description": self.description,
         }
         hidden = uuid.uuid4().hex
+        # Listed before the first file gets its name: what a retry finds later may be new.
+        there = AsSingleton(
+            rows.pipeline
+            | "Folder" >> beam.Impulse()
+            | "ListThere" >> beam.Map(_list_there, self.folder),
+        )
+        failures = self.failures
+        if failures is None:
+            failures = rows.pipeline | "NoFailures" >> beam.Create([], reshuffle=False)
+        failed = AsSingleton(failures | "Failed" >> beam.CombineGlobally(any))
+        sharded = rows | "Shard" >> beam.ParDo(_ShardFn(), layout).with_output_types(_Sharded)
+        nothing = (
+            rows.pipeline
+            | "Nothing" >> beam.Impulse()
+            | "EmptyShard" >> beam.FlatMap(_empty_shard, layout, there, failed)
+            .with_output_types(_Sharded)
+        )
         return (
-            rows
-            | "Shard" >> beam.ParDo(_ShardFn(), layout)
-            .with_output_types(tuple[tuple[str, int], IndexedItem])
+            (sharded, nothing)
+            | "WithNothing" >> beam.Flatten()
             | "GroupByShard" >> beam.GroupByKey()
             | "Write" >> beam.ParDo(_WriteShardFn(self.folder, hidden, told), layout)
             .with_output_types(tuple[int, _Written])
             | "AllFiles" >> beam.GroupByKey()
-            | "Publish" >> beam.ParDo(_PublishFn(self.folder, hidden)).with_output_types(str)
+            | "Publish" >> beam.ParDo(_PublishFn(self.folder, hidden), there)
+            .with_output_types(str)
         )
+
+
+def _list_there(_impulse: bytes, folder: str) -> list[str]:
+    """The files of the collection that is there, which will go.
+
+    A reader takes every Parquet file below a folder for a part of its collection. What is
+    none, or lies in a folder of its own, must be neither read as one nor removed.
+    """
+    with writing(folder):
+        top = FileSystems.join(folder, "")
+        found = [
+            name
+            for name in sorted({*matches(folder, "*.parquet"), *matches(folder, "**/*.parquet")})
+            if not is_hidden(name.removeprefix(top))
+        ]
+        apart = [
+            name for name in found
+            if not all("=" in part for part in name.removeprefix(top).split("/")[:-1])
+        ]
+        odd = [name for name in found if not _OWN_FILE.search(name)]
+        with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_FOOTERS) as pool:
+            others = [name for name, is_one in zip(odd, pool.map(_is_of_one, odd), strict=True)
+                      if not is_one]  # fmt: skip
+    for name in apart + others:
+        msg = (
+            f"{redact(folder)}: holds {name!r}, which is no part of a collection there; "
+            "write to a folder of its own"
+        )
+        raise OptionError(msg)
+    return found
+
+
+def _is_of_one(name: str) -> bool:
+    """Whether a file is of a collection, by its columns."""
+    with FileSystems.open(name, compression_type="uncompressed") as file:
+        try:
+            return set(REQUIRED_COLUMNS) <= set(pq.read_schema(file).names)
+        except pa.ArrowException:
+            return False
+
+
+def _empty_shard(
+    _impulse: bytes, layout: Layout, there: list[str], failed: bool,  # noqa: FBT001 -- FlatMap's argument
+) -> Iterator[_Sharded]:
+    """The one file of a collection without a row, which must say so to its readers."""
+    if not layout.shards and not (there and failed):
+        yield ("", 0), None
 
 
 class _SketchFn(beam.CombineFn):
@@ -102,7 +194,7 @@ def _layout(sketch: Sketch, columns: Iterable[bytes]) -> Layout:
 class _ShardFn(beam.DoFn):
     def process(
         self, row: IndexedItem, layout: Layout,
-    ) -> Iterator[tuple[tuple[str, int], IndexedItem]]:
+    ) -> Iterator[_Sharded]:
         folder, number = layout.shard_of(row)
         yield (folder, number), row
 
@@ -113,36 +205,41 @@ class _WriteShardFn(beam.DoFn):
         self._counters = Counters("records_written", "duplicates_dropped")
 
     def process(
-        self, group: tuple[tuple[str, int], Iterable[IndexedItem]], layout: Layout,
+        self, group: tuple[tuple[str, int], Iterable[IndexedItem | None]], layout: Layout,
     ) -> Iterator[tuple[int, _Written]]:
         shard = Shard(*group[0])
         folder = FileSystems.join(self._folder, shard.folder) if shard.folder else self._folder
         final = FileSystems.join(folder, f"part-{shard.number}.parquet")
         hidden = FileSystems.join(folder, f".part-{self._hidden}-{uuid.uuid4().hex}")
+        rows = (row for row in group[1] if row is not None)
         schema = collection_schema(layout, self._told)
         name = schema.metadata.get(b"name", b"").decode()
         with writing(self._folder):
             make_folder(final)
             with FileSystems.create(hidden, compression_type="uncompressed") as file:
-                written, dropped = write_part(file, group[1], schema, name)
+                written, dropped = write_part(file, rows, schema, name)
         self._counters.add("records_written", written)
         self._counters.add("duplicates_dropped", dropped)
         yield 0, (hidden, final)
 
 
 class _PublishFn(beam.DoFn):
-    """Gives files their names, and removes an earlier run's, once all are complete."""
+    """Gives files their names, and removes those that were there, once all are complete."""
 
     def __init__(self, folder: str, hidden: str) -> None:
         self._folder, self._hidden = folder, hidden
 
-    def process(self, group: tuple[int, Iterable[_Written]]) -> Iterator[str]:
+    def process(
+        self, group: tuple[int, Iterable[_Written]], there: list[str],
+    ) -> Iterator[str]:
         # A retried bundle reports only its last file of a shard.
         files = sorted({final: hidden for hidden, final in group[1]}.items())
         finals = [final for final, _ in files]
         with writing(self._folder):
             put_in_place((hidden, final) for final, hidden in files)
+            # What is listed may be spelled otherwise than what was written.
+            kept = {posixpath.normpath(final) for final in finals}
+            delete(name for name in there if posixpath.normpath(name) not in kept)
             for below in ("year=*/month=*/", ""):
-                remove(self._folder, f"{below}part-*.parquet", keep=finals)
                 remove(self._folder, f"{below}.part-{self._hidden}-*")
         yield from finals

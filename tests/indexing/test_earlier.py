@@ -33,13 +33,13 @@ def write_collection(path, items):
 
 
 def rows_of(uri):
-    return [row for f in list_earlier(STORE, str(uri)) for rows, _ in read_earlier(STORE, f)
-            for row in rows]  # fmt: skip
+    return [row for f in list_earlier(STORE, str(uri)) for found in read_earlier(STORE, f)
+            for row in found.rows]  # fmt: skip
 
 
 def columns_of(uri):
     (fragment,) = list_earlier(STORE, str(uri))
-    return next(schema for _, schema in read_earlier(STORE, fragment))
+    return next(found.columns for found in read_earlier(STORE, fragment))
 
 
 def local(folder, *, bands=1, name="a", **options):
@@ -231,7 +231,7 @@ def test_many_rows_come_in_batches(tmp_path):
     items = [Item(str(n), {"B1": AssetRef(href)}) for n in range(1025)]
     write_collection(tmp_path / "x.parquet", items)
     (fragment,) = list_earlier(STORE, str(tmp_path / "x.parquet"))
-    batches = [rows for rows, _ in read_earlier(STORE, fragment)]
+    batches = [found.rows for found in read_earlier(STORE, fragment)]
     assert [len(rows) for rows in batches] == [512, 512, 1]
     assert [row.id for rows in batches for row in rows] == [item.id for item in items]
 

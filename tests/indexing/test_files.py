@@ -1,9 +1,13 @@
 """COGs by address: what is listed, what each is called, when it was taken."""
 
 import datetime as dt
+import json
+import os
 import pathlib
 import pickle
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fakes import range_server  # noqa: F401 -- a fixture
 from hypothesis import given
@@ -12,7 +16,8 @@ from scenes import items_of
 
 from rasteret_beam.errors import FetchError, OptionError
 from rasteret_beam.indexing.files import FileSource, list_files
-from rasteret_beam.indexing.items import EVERY_SAMPLE, AssetRef
+from rasteret_beam.indexing.items import EVERY_SAMPLE, AssetRef, Item
+from rasteret_beam.schema import BBOX
 from rasteret_beam.storage import Store
 
 STORE = Store()
@@ -184,6 +189,62 @@ def test_many_files_are_listed_in_parts():
     parts = list(FileSource(inputs=hrefs).parts(STORE))
     assert [len(part) for part in parts] == [1000, 1000, 1]
     assert [href for part in parts for _, href in part] == list(hrefs)
+
+
+def test_a_file_whose_name_is_no_text_is_a_dead_letter_and_the_others_stay(tmp_path):
+    (sound,) = make_files(tmp_path, "a.tif")
+    pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.tif")).touch()
+    found, (letter,) = items_of(FileSource(inputs=str(tmp_path)), STORE)
+    assert [item.assets[EVERY_SAMPLE].href for item in found] == [sound]
+    assert json.loads(letter.element) == {"href": f"{tmp_path}/caf\\xe9.tif"}
+    assert letter.code == "INVALID_RECORD"
+
+
+# Beside a collection
+
+
+def beside(folder, records, *hrefs):
+    """Ids of files, where a collection has these (id, addresses) already."""
+    items = [
+        Item(name, {f"B{n}": AssetRef(href, 0) for n, href in enumerate(each)})
+        for name, each in records
+    ]
+    assets = {"id": [item.id for item in items],
+              "assets": [{k: {"href": a.href} for k, a in item.assets.items()} for item in items]}
+    others = {name: [None] * len(items) for name in ("geometry", "bbox")}
+    table = pa.table({**assets, **others, "datetime": pa.nulls(len(items), pa.timestamp("us"))})
+    at = table.column_names.index("bbox")
+    table = table.set_column(at, "bbox", pa.nulls(len(items), BBOX))
+    pq.write_table(table, folder / "c.parquet")
+    return ids(hrefs, beside=str(folder / "c.parquet"))
+
+
+def test_a_file_keeps_the_id_that_it_has_in_a_collection(tmp_path):
+    records = [("1/b4", ["s3://b/1/b4.tif"]), ("b4", ["s3://b/2/b4.tif"])]
+    hrefs = ("s3://b/1/b4.tif", "s3://b/2/b4.tif")
+    assert beside(tmp_path, records, *hrefs) == {hrefs[0]: "1/b4", hrefs[1]: "b4"}
+
+
+def test_a_new_file_gets_no_id_that_a_collection_has(tmp_path):
+    records = [("b4", ["s3://b/2024/1/1/b4.tif"]), ("2/b4", ["s3://b/2024/1/2/b4.tif"])]
+    new = "s3://b/2024/2/2/b4.tif"
+    assert beside(tmp_path, records, new) == {new: "2/2/b4"}
+
+
+def test_a_record_of_several_files_gives_none_of_them_its_id(tmp_path):
+    records = [("b4", ["s3://b/1/b4.tif", "s3://b/1/b8.tif"])]
+    assert beside(tmp_path, records, "s3://b/1/b4.tif") == {"s3://b/1/b4.tif": "1/b4"}
+
+
+def test_a_record_of_another_source_does_not_give_a_file_its_id(tmp_path):
+    assert beside(tmp_path, [("7", ["s3://b/b4.tif"])], "s3://b/b4.tif") == {
+        "s3://b/b4.tif": "b4",
+    }
+
+
+def test_where_there_is_no_collection_yet_ids_are_as_ever(tmp_path):
+    found = ids(("s3://b/b4.tif",), beside=str(tmp_path / "nowhere"))
+    assert found == {"s3://b/b4.tif": "b4"}
 
 
 # What an item is

@@ -283,6 +283,22 @@ def test_a_file_name_may_hold_a_colon():
     assert resolve("b%204.tif", "s3://b/a#1?%20/a.json") == "s3://b/a#1?%20/b%204.tif"
 
 
+@pytest.mark.parametrize(
+    ("href", "full"),
+    [
+        ("?page=2", "https://h/v1/items?page=2"),
+        ("next?u=a//b/../c", "https://h/v1/next?u=a//b/../c"),
+        ("../b4.tif?to=https://x/y", "https://h/b4.tif?to=https://x/y"),
+    ],
+)
+def test_a_query_is_no_part_of_a_path(href, full):
+    assert resolve(href, "https://h/v1/items?page=1") == full
+
+
+def test_a_local_files_name_may_have_a_question_mark():
+    assert resolve("b?/./4.tif", "/d/a.json") == "/d/b?/4.tif"
+
+
 def test_the_self_link_is_the_base_where_no_file_is():
     links = [{"rel": "root", "href": "x"}, {"rel": "self", "href": "https://h/i/a.json"}]
     found = item(links=links, assets={"red": {"href": "./r.tif"}})

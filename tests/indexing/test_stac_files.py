@@ -1,7 +1,10 @@
 """STAC in files: what kinds there are, how links are followed, what is a dead letter."""
 
+import concurrent.futures
 import datetime as dt
+import itertools
 import json
+import os
 import pathlib
 import pickle
 
@@ -11,7 +14,7 @@ from scenes import items_of
 
 from rasteret_beam.errors import FetchError
 from rasteret_beam.indexing.stac import StacReading
-from rasteret_beam.indexing.stac_files import StacFiles
+from rasteret_beam.indexing.stac_files import Named, StacFiles, StacPart
 from rasteret_beam.storage import Store
 
 STORE = Store(allow_http=True)
@@ -362,3 +365,33 @@ def test_dead_letters_keep_no_credentials():
 def test_a_source_travels():
     source = StacFiles(inputs="s3://b/c.json", reading=StacReading(band_map={"R": "red"}))
     assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301
+
+
+# How much is held
+
+
+def test_a_file_whose_name_is_no_text_is_a_dead_letter_and_the_others_stay(tmp_path):
+    write(tmp_path, x_json=stac())
+    odd = pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.json"))
+    odd.write_text(json.dumps(stac("b")), encoding="utf-8")
+    ids, (message,) = found(tmp_path)
+    assert ids == ["a"]
+    assert "caf\\\\xe9.json" in message
+
+
+def test_only_some_files_are_read_ahead(tmp_path, monkeypatch):
+    asked = []
+
+    class Pool(concurrent.futures.ThreadPoolExecutor):
+        def submit(self, *args, **kwargs):
+            asked.append(args)
+            return super().submit(*args, **kwargs)
+
+    monkeypatch.setattr(concurrent.futures, "ThreadPoolExecutor", Pool)
+    write(tmp_path, **{f"{n}_json": stac(str(n)) for n in range(100)})
+    part = StacPart([Named(str(tmp_path / f"{n}.json"), None) for n in range(100)], "skip")
+    batches = StacFiles(inputs=str(tmp_path)).read(STORE, part)
+    taken = [item.id for batch in itertools.islice(batches, 10) for item in batch.items]
+    assert len(asked) <= 10 + 32
+    taken += [item.id for batch in batches for item in batch.items]
+    assert taken == [str(n) for n in range(100)]

@@ -252,6 +252,34 @@ def test_a_job_on_s3(monkeypatch, scenes, build, sample, capsys):
     assert not any(secret in text for text in texts for secret in KEYS.values())
 
 
+def appended(root, scenes, build):
+    """Appends a file to a collection that others laid out; gives names of files, and ids."""
+    for name, data in scenes.items():
+        write(f"{root}/in/{name}", data)
+    flags = ("--allow_http", "--datetime_pattern", r"\d{8}")
+    assert build("--inputs", f"{root}/in/a_*.tif", "--output", f"{root}/made", *flags) == 0
+    (made,) = files_below(f"{root}/made/year=2024")
+    with FileSystems.open(made, compression_type="uncompressed") as file:
+        data = file.read()
+    for name in ("scenes.parquet", "year=2024/part-7.parquet"):
+        write(f"{root}/c/{name}", data)
+    more = ("--output", f"{root}/c", "--mode", "append", *flags)
+    assert build("--inputs", f"{root}/in/b_*.tif", *more) == 0
+    parts = [name for name in files_below(f"{root}/c") if name.endswith(".parquet")]
+    return [name.removeprefix(f"{root}/c/") for name in parts], [r["id"] for r in rows(f"{root}/c")]
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_a_collection_in_a_bucket_is_appended_to_however_it_is_laid_out(
+    tmp_path, monkeypatch, scenes, build, scheme,
+):
+    served = google(tmp_path, monkeypatch) if scheme == "gs" else amazon(monkeypatch)
+    with served:
+        names, ids = appended(f"{scheme}://my-bucket", scenes, build)
+    assert names == ["year=2024/month=5/part-0.parquet"]
+    assert sorted(ids) == [SCENE.name, LOST.name]
+
+
 def test_a_job_on_a_web_server(tmp_path, web_server, scenes, build, sample):
     folder, url = web_server
     for name, data in scenes.items():

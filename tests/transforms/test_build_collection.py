@@ -3,6 +3,7 @@
 import datetime as dt
 import functools
 import json
+import os
 import pathlib
 
 import apache_beam as beam
@@ -10,8 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.metrics.metric import MetricsFilter
-from collecting import collect
+from building import STORE, build, files, rows
 from fakes import serving
 from scenes import Scene, ramp, write_scene
 
@@ -27,7 +27,6 @@ from rasteret_beam import (
     RecordTable,
     StacFiles,
     StacReading,
-    Store,
     WriteCollection,
     WriteDeadLetters,
     WriteSamples,
@@ -35,32 +34,7 @@ from rasteret_beam import (
 from rasteret_beam.transforms.read_earlier_run import ReadEarlierRun
 from rasteret_beam.transforms.summarize_plan import WritePlan
 
-STORE = Store(allow_http=True)
 MAY = dt.datetime(2024, 5, 1)  # noqa: DTZ001 -- UTC, as stored
-
-
-def build(source, folder, *, store=STORE, **options):
-    """Builds a collection; gives its counters and dead letters."""
-    pipeline = beam.Pipeline("FnApiRunner")
-    built = pipeline | BuildCollection(
-        source=source, folder=str(folder), store=store, **options,
-    )
-    letters = collect(built.dead_letters)
-    result = pipeline.run()
-    result.wait_until_finish()
-    found = result.metrics().query(MetricsFilter().with_namespace("rasteret_beam"))["counters"]
-    return {m.key.metric.name: m.committed for m in found}, letters
-
-
-def rows(folder):
-    """The collection's rows by id."""
-    table = ds.dataset(str(folder), partitioning="hive", exclude_invalid_files=True).to_table()
-    return {row["id"]: row for row in sorted(table.to_pylist(), key=lambda row: row["id"])}
-
-
-def files(folder):
-    return sorted(str(p.relative_to(folder)) for p in pathlib.Path(folder).rglob("*")
-                  if p.is_file())  # fmt: skip
 
 
 @pytest.fixture
@@ -169,6 +143,17 @@ def test_a_failed_file_is_a_dead_letter_and_the_rest_is_written(server, tmp_path
     assert list(rows(tmp_path / "c")) == ["a_20240501"]
     assert (counts["files_failed"], counts["items_failed"]) == (1, 1)
     assert json.loads(letters[0].element)["href"] == server.uri("b_20240602.tif")
+
+
+def test_a_file_whose_name_is_no_text_is_a_dead_letter_and_the_rest_is_written(tmp_path):
+    path = write_scene(tmp_path, Scene(name="a", pixels=ramp(48, 48)))
+    pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.tif")).write_bytes(
+        pathlib.Path(path).read_bytes(),
+    )
+    counts, (letter,) = build(FileSource(inputs=str(tmp_path)), tmp_path / "c")
+    assert list(rows(tmp_path / "c")) == ["a"]
+    assert "caf\\\\xe9.tif" in letter.msg
+    assert counts["items_refused"] == 1
 
 
 def test_an_update_tries_again_what_failed(server, tmp_path):
