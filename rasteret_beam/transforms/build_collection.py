@@ -88,6 +88,8 @@ class BuildCollection(NamedOutputs):
             folder=self.folder,
             columns=columns,
             failures=letters,
+            # A search that finds nothing is rather a slip than a wish.
+            may_empty=self.mode == "update",
             name=self.name,
             data_source=self.data_source,
             description=self.description,

@@ -57,6 +57,7 @@ class WriteCollection(beam.PTransform):
         columns: Types of properties, where a source declared them.
         failures: What is in the collection only if all goes well. Where there are any,
             and no row at all, a collection that is there stays: nobody asked for none.
+        may_empty: Whether no row at all may take the place of a collection that is there.
         name: Name of the collection; value of ``collection`` where an item has none.
         data_source: A dataset's id or its STAC collection.
         description: One line on it. What is left out is taken from ``columns``.
@@ -69,6 +70,7 @@ class WriteCollection(beam.PTransform):
     folder: str
     columns: beam.PCollection[bytes] | None = None
     failures: beam.PCollection[DeadLetter] | None = None
+    may_empty: bool = True
     name: str = ""
     data_source: str = ""
     description: str = ""
@@ -105,7 +107,7 @@ class WriteCollection(beam.PTransform):
         nothing = (
             rows.pipeline
             | "Nothing" >> beam.Impulse()
-            | "EmptyShard" >> beam.FlatMap(_empty_shard, layout, there, failed)
+            | "EmptyShard" >> beam.FlatMap(_empty_shard, self.may_empty, layout, there, failed)
             .with_output_types(_Sharded)
         )
         return (
@@ -160,10 +162,11 @@ def _is_of_one(name: str) -> bool:
 
 
 def _empty_shard(
-    _impulse: bytes, layout: Layout, there: list[str], failed: bool,  # noqa: FBT001 -- FlatMap's argument
+    _impulse: bytes, may_empty: bool, layout: Layout, there: list[str], failed: bool,  # noqa: FBT001 -- FlatMap's arguments
 ) -> Iterator[_Sharded]:
     """The one file of a collection without a row, which must say so to its readers."""
-    if not layout.shards and not (there and failed):
+    stays = there and (failed or not may_empty)
+    if not layout.shards and not stays:
         yield ("", 0), None
 
 
