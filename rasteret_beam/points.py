@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,9 @@ from rasteret_beam.errors import InvalidPointError, PointsError
 from rasteret_beam.grid import crs
 from rasteret_beam.schema import POINT_COLUMNS
 from rasteret_beam.storage import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BATCH_ROWS = 65536
 """Rows of a point batch."""
@@ -102,7 +106,11 @@ def locate(schema: pa.Schema, columns: PointColumns, source: str) -> PointColumn
 
 
 def to_points(
-    rows: pa.RecordBatch, columns: PointColumns, first_index: int | np.ndarray, source: str,
+    rows: pa.RecordBatch,
+    columns: PointColumns,
+    first_index: int | np.ndarray,
+    source: str,
+    broken: Mapping[int, str] | None = None,
 ) -> tuple[PointBatch, list[DeadLetter]]:
     """Reads the points of a table.
 
@@ -111,11 +119,12 @@ def to_points(
         columns: Where the points are.
         first_index: ``point_index`` of the first row, or of every row.
         source: Name of the input, for messages.
+        broken: Rows of which something is known to be wrong, and what.
 
     Returns:
-        The points: rows with a null, NaN, infinite or empty point keep their place
-        without coordinates. And dead letters for rows that hold something else than a
-        point.
+        The points; and a dead letter for each row that is broken, or without usable
+        coordinates: null, NaN, infinite, an empty point, or something else than a point.
+        All rows keep their place.
 
     Raises:
         PointsError: As ``locate``, or the columns hold something else.
@@ -126,9 +135,9 @@ def to_points(
     if isinstance(index, int):
         index = np.arange(index, index + rows.num_rows, dtype=np.int64)
     if place.geometry_column is None:
-        x, y, broken = _from_columns(rows, str(place.x_column), str(place.y_column))
+        x, y, unusable = _from_columns(rows, str(place.x_column), str(place.y_column))
     else:
-        x, y, broken = _from_geometry(rows, place.geometry_column)
+        x, y, unusable = _from_geometry(rows, place.geometry_column)
         rows = rows.select([name for name in rows.schema.names if name != place.geometry_column])
     points = pa.RecordBatch.from_arrays(
         [pa.array(index, pa.int64()), pa.array(x), pa.array(y), *rows.columns],
@@ -139,13 +148,8 @@ def to_points(
             ],
         ),
     )
-    reasons: dict[int, list[str]] = {}
-    for row, reason in broken:
-        reasons.setdefault(row, []).append(reason)
-    # One a row, however much of it is broken: they are counted against the points.
-    letters = [
-        dead_letter(source, int(index[row]), "; ".join(told)) for row, told in reasons.items()
-    ]
+    reasons = {**unusable, **(broken or {})}
+    letters = [dead_letter(source, int(index[row]), reasons[row]) for row in sorted(reasons)]
     return PointBatch(points, None if place.crs == NO_CRS else str(place.crs)), letters
 
 
@@ -204,49 +208,64 @@ def _coordinate_columns(schema: pa.Schema, columns: PointColumns) -> tuple[str, 
 
 def _from_columns(
     rows: pa.RecordBatch, x_column: str, y_column: str,
-) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]]:
-    broken: list[tuple[int, str]] = []
-    x, y = (_numbers(rows, name, broken) for name in (x_column, y_column))
-    return x, y, sorted(broken)
+) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    """Both coordinates, and why rows have none: one reason a row, however much is broken."""
+    reasons: dict[int, list[str]] = {}
+    axes = []
+    for name in (x_column, y_column):
+        column = rows.column(rows.schema.get_field_index(name))
+        axes.append(_numbers(column, name))
+        wrong = np.flatnonzero(~np.isfinite(axes[-1]))
+        for row, value in zip(wrong, column.take(pa.array(wrong)).to_pylist(), strict=True):
+            found = "is empty" if value is None or value == "" else f"holds {value!r}"
+            told = f"column {name!r} {found}, expected a number"
+            reasons.setdefault(int(row), []).append(told)
+    return axes[0], axes[1], {row: "; ".join(told) for row, told in reasons.items()}
 
 
-def _numbers(rows: pa.RecordBatch, name: str, broken: list[tuple[int, str]]) -> np.ndarray:
-    column = rows.column(rows.schema.get_field_index(name))
+def _numbers(column: pa.Array, name: str) -> np.ndarray:
+    """float64, NaN where there is no number."""
     try:
         numbers = pc.cast(column, pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             msg = f"Column {name!r} of type {column.type} holds no coordinates"
             raise PointsError(msg) from error
-        return _parsed(column.to_pylist(), name, broken)
+        return _parsed(column.to_pylist())
     return np.asarray(pc.fill_null(numbers, float("nan")).to_numpy(zero_copy_only=False))
 
 
-def _parsed(texts: list[str | None], name: str, broken: list[tuple[int, str]]) -> np.ndarray:
+def _parsed(texts: list[str | None]) -> np.ndarray:
     values = np.full(len(texts), np.nan)
     for row, text in enumerate(texts):
-        try:
+        with contextlib.suppress(ValueError):
             values[row] = float(text) if text else np.nan
-        except ValueError:
-            broken.append((row, f"column {name!r} holds {text!r}, expected a number"))
     return values
 
 
 def _from_geometry(
     rows: pa.RecordBatch, name: str,
-) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]]:
+) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    """Both coordinates, and why rows have none."""
     field, column = rows.schema.field(name), rows.column(rows.schema.get_field_index(name))
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
+    reasons: dict[int, str] = {}
     if pa.types.is_struct(column.type) or pa.types.is_fixed_size_list(column.type):
-        return (*_from_native(column), [])
-    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+        x, y = _from_native(column)
+    elif pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        x, y, reasons = _from_wkb(column)
+    else:
         msg = (
             f"Geometry column {name!r} of type {field.type} holds neither WKB nor GeoArrow points; "
             "write geometries with ST_AsWKB"
         )
         raise PointsError(msg)
-    return _from_wkb(column)
+    present = np.asarray(column.is_valid())
+    for row in map(int, np.flatnonzero(~(np.isfinite(x) & np.isfinite(y)))):
+        found = f"a Point at {x[row]}, {y[row]}" if present[row] else "null"
+        reasons.setdefault(row, f"geometry is {found}, expected a Point with coordinates")
+    return x, y, reasons
 
 
 def _from_native(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -263,20 +282,25 @@ def _from_native(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return pairs[:, 0], pairs[:, 1]
 
 
-def _from_wkb(column: pa.Array) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]]:
+def _from_wkb(column: pa.Array) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    """Both coordinates, and what rows hold that are no points or empty ones."""
     blobs = np.array(column.to_pylist(), dtype=object)
     shapes = shapely.from_wkb(blobs, on_invalid="ignore")
     is_point = shapely.get_type_id(shapes) == _POINT_TYPE
+    empty = is_point & shapely.is_empty(shapes)
     x, y = np.full(len(blobs), np.nan), np.full(len(blobs), np.nan)
-    there = is_point & ~shapely.is_empty(shapes)
+    there = is_point & ~empty
     x[there], y[there] = shapely.get_x(shapes[there]), shapely.get_y(shapes[there])
+    reasons = {
+        int(row): "geometry is an empty Point, expected a Point with coordinates"
+        for row in np.flatnonzero(empty)
+    }
     wrong = np.flatnonzero(~is_point & np.array([blob is not None for blob in blobs], bool))
-    broken = []
     for row in wrong:
         found = f"a {shapes[row].geom_type}" if shapes[row] is not None else "no valid WKB"
         head = bytes(blobs[row])[:24]
-        broken.append((int(row), f"geometry is {found} ({head!r}), expected a WKB Point"))
-    return x, y, broken
+        reasons[int(row)] = f"geometry is {found} ({head!r}), expected a WKB Point"
+    return x, y, reasons
 
 
 def _extension(field: pa.Field) -> str:
@@ -339,7 +363,7 @@ def _points_crs(columns: PointColumns, found: str | None) -> str:
 
 
 def dead_letter(source: str, index: int, reason: str) -> DeadLetter:
-    """Names a row that holds no point."""
+    """Names a row without usable coordinates."""
     error = InvalidPointError(f"{redact(source)}: point {index}: {reason}")
     element = json.dumps({"source": redact(source), "point_index": index})
     return DeadLetter(element, str(error), "", stages.POINTS, error.code)

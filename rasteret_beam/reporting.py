@@ -92,7 +92,7 @@ BUILD_IDENTITIES = (
 SAMPLE_SHARES = (
     Share("tiles", "tiles_failed", "tiles_planned"),
     Share("records", "records_failed", "records_read"),
-    Share("points", "points_malformed", "points_read"),
+    Share("points", "points_invalid", "points_read"),
     Share("messages", "messages_failed", "messages_read"),
 )
 BUILD_SHARES = (

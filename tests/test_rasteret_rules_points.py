@@ -315,19 +315,23 @@ def test_rule_3_1_z_is_dropped(degrees):
 
 @pytest.mark.parametrize("bad", [None, math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("axis", ["x", "y"])
-def test_rule_3_1_a_coordinate_that_is_no_number_gives_no_row_and_no_error(degrees, bad, axis):
+def test_rule_3_1_a_coordinate_that_is_no_number_gives_no_row_and_ends_nothing(degrees, bad, axis):
     table = {"x": [5.5, 5.5], "y": [30.5, 30.5], axis: [bad, {"x": 5.5, "y": 30.5}[axis]]}
     result = run(degrees, table, crs="EPSG:4326")
     assert values(result.samples.to_pylist()) == {1: 905.0}
-    assert result.dead_letters == []
+    (letter,) = result.dead_letters
+    assert (letter.code, json.loads(letter.element)["point_index"]) == ("INVALID_POINT", 0)
+    assert f"column {axis!r} " in letter.msg
     assert result.counts.points_invalid == 1
 
 
-def test_rule_3_1_null_and_empty_points_give_no_row_and_no_error(degrees):
+def test_rule_3_1_null_and_empty_points_give_no_row_and_end_nothing(degrees):
     table = {"where": pa.array([None, shapely.to_wkb(shapely.Point()), wkb(5.5, 30.5)])}
     result = run(degrees, table, crs=columns(geometry_column="where"))
     assert values(result.samples.to_pylist()) == {2: 905.0}
-    assert result.dead_letters == []
+    told = [letter.msg.partition("geometry is ")[2] for letter in result.dead_letters]
+    wanted = "expected a Point with coordinates"
+    assert told == [f"null, {wanted}", f"an empty Point, {wanted}"]
 
 
 def test_rule_3_1_geoarrow_points_may_be_structs_of_x_and_y(degrees):

@@ -15,7 +15,7 @@ from rasteret_beam.collection.boxes import overlaps_any
 from rasteret_beam.collection.filters import Filters
 from rasteret_beam.collection.query import CollectionQuery
 from rasteret_beam.collection.records import check_bands, check_schema, read_dataset
-from rasteret_beam.elements import PointBatch
+from rasteret_beam.elements import PointBatch, stages
 from rasteret_beam.errors import CollectionError, PointsError
 from rasteret_beam.grid import crs
 from rasteret_beam.options import SampleOptions
@@ -159,7 +159,16 @@ def _met(
     ]
 
 
-def _tell(failures: list[DeadLetter], n_rows: int) -> None:
+def _tell(letters: list[DeadLetter], n_rows: int) -> None:
+    unusable = [letter for letter in letters if letter.stage == stages.POINTS]
+    if unusable:
+        # As in rasteret, tables of nothing else give no rows, and end nothing.
+        warnings.warn(
+            f"{len(unusable)} point(s) without usable coordinates; the first: {unusable[0].msg}",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    failures = [letter for letter in letters if letter.stage != stages.POINTS]
     if not failures:
         return
     first = failures[0].msg

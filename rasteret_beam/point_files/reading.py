@@ -59,8 +59,8 @@ def read_piece(
         piece: What to read.
 
     Yields:
-        Each batch, and dead letters for rows whose point is broken (they stay in the
-        batch, without coordinates, so that every row can be accounted for).
+        Each batch, and dead letters for rows without usable coordinates (they stay in
+        the batch, so that every row can be accounted for).
 
     Raises:
         PointsError: The table holds no points as far as can be told.

@@ -22,8 +22,7 @@ class ReadPointsResult(NamedTuple):
 
     Attributes:
         points: Batches of points.
-        dead_letters: Rows whose geometry or coordinate is broken; they stay in their
-            batch without coordinates.
+        dead_letters: Rows without usable coordinates; they stay in their batch.
     """
 
     points: beam.PCollection[PointBatch]
@@ -39,8 +38,8 @@ class ReadPoints(NamedOutputs):
     CRS, and in the column of geometries, that its own metadata tells.
 
     Input: the pipeline. Output: ``ReadPointsResult``; an input without rows gives one
-    empty batch, for its schema. Windows: the global one. Dead letters: rows that hold
-    something else than a point. Counters: ``points_malformed``.
+    empty batch, for its schema. Windows: the global one. Dead letters: rows without
+    usable coordinates. Counters: ``points_malformed``.
 
     Attributes:
         pattern: A file, or a pattern of files: local, gs://, s3://, https://.

@@ -47,8 +47,8 @@ class ReadPointsFromBigQuery(NamedOutputs):
     run, and shared by rows that are equal in all of them.
 
     Input: the pipeline. Output: ``ReadPointsResult``; a table without rows gives one
-    empty batch, for its schema. Windows: the global one. Dead letters: rows that hold
-    something else than a point. Counters: ``points_malformed``.
+    empty batch, for its schema. Windows: the global one. Dead letters: rows without
+    usable coordinates. Counters: ``points_malformed``.
 
     Attributes:
         table: ``project.dataset.table``, with ``bq://`` or without; or else:

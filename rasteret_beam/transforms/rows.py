@@ -25,7 +25,7 @@ class BatchPointsResult(NamedTuple):
 
     Attributes:
         points: Batches of points, each within one window.
-        dead_letters: Rows whose geometry or coordinate is broken.
+        dead_letters: Rows without usable coordinates.
     """
 
     points: beam.PCollection[PointBatch]
@@ -40,9 +40,9 @@ class BatchPoints(NamedOutputs):
     kept, and a batch never crosses one; each row's timestamp travels with it, and
     ``ToRows`` gives it back. A field whose values are of several types is text, in a
     batch and in files that are written of several; ``schema`` says what type it has.
-    Dead letters: rows that hold something else than a point, or no index; they stay in
-    their batch, without coordinates. And values that do not fit the ``schema``, which are
-    null in rows that are sampled all the same.
+    Dead letters: rows without usable coordinates, or no index; they stay in their batch,
+    without coordinates. And values that do not fit the ``schema``, which are null in rows
+    that are sampled all the same.
     Counters: ``points_malformed``.
 
     Attributes:
@@ -121,12 +121,8 @@ class _BatchFn(beam.DoFn):
         )
         broken.update(unfit)
         batch, letters = points.to_points(
-            table.to_batches()[0], self._columns, index, "BatchPoints",
+            table.to_batches()[0], self._columns, index, "BatchPoints", broken,
         )
-        letters += [
-            points.dead_letter("BatchPoints", int(index[at]), reason)
-            for at, reason in sorted(broken.items())
-        ]
         batch = dataclasses.replace(batch, event_time_us=np.array(times, np.int64))
         stamp = Timestamp(micros=min(times))
         for output in dead_letter_outputs(letters, self._counters, "points_malformed"):

@@ -552,7 +552,13 @@ def test_points_without_a_place_on_earth_choose_no_records(collection, points, c
 def test_points_without_coordinates_are_passed_over(collection):
     points = grid_points(SCENES[0], [(0, 0), (1, 1)])
     points["x"][0] = float("nan")
-    assert collection.sample_points(points, ["B1"], **UTM)["point_index"].to_pylist() == [1]
+    with pytest.warns(RuntimeWarning, match="1 point.* without usable coordinates; .*point 0"):
+        rows = collection.sample_points(points, ["B1"], **UTM)
+    assert rows["point_index"].to_pylist() == [1]
+    points["x"] = [None, None]
+    with pytest.warns(RuntimeWarning, match="2 point"):
+        rows = collection.sample_points(points, ["B1"], **UTM)
+    assert rows.num_rows == 0
 
 
 def test_a_million_records_open_and_filter_without_being_read(table, tmp_path):

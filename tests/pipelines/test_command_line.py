@@ -160,6 +160,28 @@ def test_a_tile_that_cannot_be_read_fails_the_run_above_the_threshold(place, sam
     assert told[at + 1].startswith("          1 DECODE_ERROR, like: ")
 
 
+@pytest.mark.usefixtures("collection")
+@pytest.mark.parametrize("gap", [None, float("nan"), float("inf")])
+def test_points_without_coordinates_are_dead_letters_and_failed_points(place, sample, capsys, gap):
+    table = pq.read_table(place / "points.parquet")
+    x = [gap, table["x"][1].as_py(), gap, 0.0]
+    points = place / "gaps.parquet"
+    pq.write_table(table.set_column(0, "x", pa.array(x, pa.float64())), points)
+    flags = _flags(place, points=points, unmatched="omit", dead_letters=place / "letters")
+    assert sample(*flags) == 1
+    assert "2 of 4 points failed (50.00 %)" in capsys.readouterr().err
+    (path,) = (place / "letters").iterdir()
+    letters = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {(letter["stage"], letter["code"]) for letter in letters} == {
+        ("ReadPoints", "INVALID_POINT"),
+    }  # fmt: skip
+    named = [json.loads(letter["element"]) for letter in letters]
+    assert sorted(name["point_index"] for name in named) == [0, 2]
+    assert {name["source"] for name in named} == {str(points)}
+    assert pq.read_table(place / "samples")["plot"].to_pylist() == ["b", "b"]
+    assert sample(*flags, "--error_threshold", "0.5") == 0
+
+
 def test_a_rerun_without_failures_takes_the_old_dead_letters_away(place, sample, collection):
     (place / "letters").mkdir()
     (place / "letters" / "dead-letters-00000-of-00001.jsonl").write_text("{}\n")

@@ -29,7 +29,7 @@ def _flags(tmp_path, *more):
     return (
         "--collection", tmp_path / "collection.parquet", "--points", tmp_path / "points.parquet",
         "--bands", ",".join(BANDS), "--points_crs", "EPSG:32631", "--allow_http",
-        "--output", tmp_path / "out", *more,
+        "--output", tmp_path / "out", "--error_threshold", 0.2, *more,
     )  # fmt: skip
 
 

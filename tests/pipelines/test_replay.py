@@ -63,9 +63,10 @@ class Place:
     def mend_points(self, *, mended=True):
         pixels = [(row, col) for row in range(0, 64, 3) for col in range(1, 64, 3)]
         xy = grid_points(SCENES[0], pixels)
-        x, y = ([*map(str, xy[axis]), "0", last] for axis, last in (("x", "nan"), ("y", "1")))
+        x, y = ([*map(str, xy[axis]), "0", "1"] for axis in ("x", "y"))
         if not mended:
             x[7], y[7] = "here", "there"
+            x[-1] = "nan"
         pq.write_table(pa.table({"x": x, "y": y}), self.folder / "points.parquet")
 
     def spoil(self):
@@ -119,10 +120,10 @@ def test_the_replay_asks_for_failed_tiles_only_and_completes_the_rows(
     assert place.run("first", *flags) == 1
     place.mend()
     assert place.run("replay", *flags, "--replay", place.folder / "first-letters") == 1
-    # Of what is on the map nothing failed again; the point that is none still is.
+    # Of what is on the map nothing failed again; the points that are none still are.
     told = capsys.readouterr().err
     assert f"Tiles     {(9 if radius else 1) + 16} planned" in told
-    assert "1 of 462 points failed" in told
+    assert "2 of 463 points failed" in told
     # With windows those around it too, and small gaps between them are read along.
     assert place.tiles_asked("a") >= (AROUND if radius else {BROKEN_TILE})
     assert radius or place.tiles_asked("a") == {BROKEN_TILE}

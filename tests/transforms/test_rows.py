@@ -81,6 +81,19 @@ def test_a_row_that_is_no_point_is_a_dead_letter_and_keeps_its_place():
     assert "'here'" in letter.msg
 
 
+@pytest.mark.parametrize("gap", [None, float("nan"), float("-inf"), ""])
+def test_a_row_without_coordinates_is_one_dead_letter_and_keeps_its_place(gap):
+    rows = [{"lon": gap, "lat": gap, "key": 5}, {"lon": "1" if gap == "" else 1.0, "lat": 2.0,
+             "key": 6}]  # fmt: skip
+    if gap == "":
+        rows[1]["lat"] = "2"
+    ((batch, _),), (letter,) = _batches(rows, index_field="key")
+    assert batch.points.num_rows == 2
+    assert (letter.code, json.loads(letter.element)["point_index"]) == ("INVALID_POINT", 5)
+    assert "column 'lon' " in letter.msg
+    assert "column 'lat' " in letter.msg
+
+
 @pytest.mark.parametrize("row", [7, "text"])
 def test_what_is_no_row_is_refused(row):
     with pytest.raises(PointsError, match="a NamedTuple or a dict"):
