@@ -98,7 +98,7 @@ def locate(schema: pa.Schema, columns: PointColumns, source: str) -> PointColumn
         if geometry is not None:
             found = None if columns.crs is not None else _metadata_crs(schema, geometry)
             return PointColumns(_points_crs(columns, found), geometry_column=geometry)
-        x, y = _coordinate_columns(schema, columns)
+        x, y = coordinate_columns(schema, columns)
         return PointColumns(_points_crs(columns, None), x, y)
     except PointsError as error:
         msg = f"{redact(source)}: {error}"
@@ -185,7 +185,12 @@ def _check_free(schema: pa.Schema, geometry: str | None) -> None:
         raise PointsError(msg)
 
 
-def _coordinate_columns(schema: pa.Schema, columns: PointColumns) -> tuple[str, str]:
+def coordinate_columns(schema: pa.Schema, columns: PointColumns) -> tuple[str, str]:
+    """Gives the names of the columns of x and y.
+
+    Raises:
+        PointsError: There are none.
+    """
     if columns.x_column is not None and columns.y_column is not None:
         pair = (columns.x_column, columns.y_column)
         missing = [name for name in pair if name not in schema.names]

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from rasteret_beam.arrow_types import without_views
 from rasteret_beam.errors import PointsError
+from rasteret_beam.point_files.csv_tables import BEYOND_FLOATS
 from rasteret_beam.point_files.kinds import CSV, PARQUET, kind_of
 from rasteret_beam.points import PointColumns, locate
 from rasteret_beam.storage import redact
@@ -98,6 +99,7 @@ def _unified(files: Sequence[PointsFile], schemas: Sequence[pa.Schema]) -> pa.Sc
     """The columns of all files, each of one type."""
     found: dict[str, dict[pa.DataType, PointsFile]] = {}
     n_without_null: Counter[str] = Counter()
+    beyond: set[str] = set()
     for file, schema in zip(files, schemas, strict=True):
         twice = [name for name, n_columns in Counter(schema.names).items() if n_columns > 1]
         if twice:
@@ -105,13 +107,17 @@ def _unified(files: Sequence[PointsFile], schemas: Sequence[pa.Schema]) -> pa.Sc
             raise PointsError(msg)
         for field in schema:
             n_without_null[field.name] += not field.nullable
+            if BEYOND_FLOATS in (field.metadata or {}):
+                beyond.add(field.name)
             # Of files with one type, one that says it counts before one whose texts look so.
             of_type = found.setdefault(field.name, {})
             kind = without_views(field.type)
             if kind not in of_type or _is_guessed(of_type[kind]):
                 of_type[kind] = file
     return pa.schema([
-        pa.field(name, _common_type(name, of_type), n_without_null[name] < len(files))
+        pa.field(
+            name, _common_type(name, of_type, name in beyond), n_without_null[name] < len(files),
+        )
         for name, of_type in found.items()
     ])  # fmt: skip
 
@@ -121,18 +127,23 @@ def _is_guessed(file: PointsFile) -> bool:
     return kind_of(file.uri) == CSV
 
 
-def _common_type(name: str, files: dict[pa.DataType, PointsFile]) -> pa.DataType:
+def _common_type(
+    name: str, files: dict[pa.DataType, PointsFile], beyond_floats: bool,  # noqa: FBT001 -- its caller's only
+) -> pa.DataType:
     """The type that holds a column's values in every file.
 
-    Texts of a CSV that look like numbers in one file, and do not in another, are texts.
+    Texts of a CSV that look like numbers in one file, and do not in another, are texts; so
+    are whole numbers that would not be the same among floats.
     """
     as_text = [pa.string() if _is_guessed(file) else kind for kind, file in files.items()]
     for kinds in (list(files), as_text):
         try:
             columns = [pa.schema([(name, kind)]) for kind in kinds]
-            return pa.unify_schemas(columns, promote_options="permissive").field(0).type
+            common = pa.unify_schemas(columns, promote_options="permissive").field(0).type
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             continue
+        if not (beyond_floats and pa.types.is_floating(common)):
+            return common
     told = ", ".join(f"{kind} in {redact(file.uri)}" for kind, file in files.items())
     msg = f"The points files do not share a schema: column {name!r} is {told}; give it one type"
     raise PointsError(msg)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from rasteret_beam.errors import FetchError, PointsError
 from rasteret_beam.point_files.csv_tables import inspect_csv, open_csv
+from rasteret_beam.point_files.csv_types import as_types
 from rasteret_beam.point_files.geojson import read_geojson
 from rasteret_beam.point_files.kinds import CSV, PARQUET, kind_of
 from rasteret_beam.point_files.numbering import PointsFile, PointsPiece
@@ -21,14 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rasteret_beam.elements import DeadLetter, PointBatch
+    from rasteret_beam.points import PointColumns
     from rasteret_beam.storage import Store
 
 _BATCH_BYTES = 32 * 1024 * 1024
 _MOST_ROWS = 1 << 18
 
 
-def inspect_file(store: Store, uri: str) -> PointsFile:
+def inspect_file(store: Store, uri: str, columns: PointColumns) -> PointsFile:
     """Counts a file's rows and reads its schema.
+
+    Args:
+        store: How files are read.
+        uri: The file.
+        columns: Where the points are, as far as it is told for all files.
 
     Raises:
         PointsError: The format is not known, or the file is not of its format.
@@ -42,7 +49,7 @@ def inspect_file(store: Store, uri: str) -> PointsFile:
                 counts = tuple(group.num_rows for group in groups)
                 return PointsFile(uri, counts, _pack(file.schema_arrow))
         if kind == CSV:
-            schema, n_rows = inspect_csv(store, uri)
+            schema, n_rows = inspect_csv(store, uri, columns)
         else:
             table = read_geojson(store, uri)
             schema, n_rows = table.schema, table.num_rows
@@ -103,9 +110,9 @@ def _read_rows(store: Store, piece: PointsPiece, schema: pa.Schema) -> Iterator[
             batches = file.iter_batches(rows, row_groups=[piece.row_group])
             yield from (_conform(batch, schema) for batch in batches)
     elif kind_of(piece.uri) == CSV:
-        types = {field.name: field.type for field in schema}
-        with open_csv(store, piece.uri, types) as reader:
-            yield from (_conform(b, schema) for batch in reader for b in _cut(batch))
+        with open_csv(store, piece.uri) as reader:
+            for batch in reader:
+                yield from (_conform(as_types(b, schema), schema) for b in _cut(batch))
     else:
         table = read_geojson(store, piece.uri)
         yield from (_conform(b, schema) for b in table.combine_chunks().to_batches(BATCH_ROWS))

@@ -61,7 +61,7 @@ class ReadPoints(NamedOutputs):
             | "Pattern" >> beam.Impulse()
             | "ListFiles" >> beam.ParDo(_ListFilesFn(self.store, self.pattern))
             | "SpreadFiles" >> beam.Reshuffle()
-            | "Inspect" >> beam.ParDo(_InspectFn(self.store))
+            | "Inspect" >> beam.ParDo(_InspectFn(self.store, self.columns))
             | "Gather" >> beam.GroupByKey()
             | "Number" >> beam.FlatMap(_number, self.columns).with_output_types(PointsPiece)
             | "SpreadPieces" >> beam.Reshuffle()
@@ -85,11 +85,11 @@ class _ListFilesFn(beam.DoFn):
 
 
 class _InspectFn(beam.DoFn):
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, columns: PointColumns) -> None:
+        self._store, self._columns = store, columns
 
     def process(self, uri: str) -> Iterator[tuple[int, PointsFile]]:
-        yield 0, point_files.inspect_file(self._store, uri)
+        yield 0, point_files.inspect_file(self._store, uri, self._columns)
 
 
 def _number(

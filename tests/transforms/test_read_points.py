@@ -1,5 +1,6 @@
 """Points files of every format, through ReadPoints."""
 
+import datetime as dt
 import json
 
 import apache_beam as beam
@@ -15,7 +16,9 @@ from scenes import Scene, make_collection
 
 from rasteret_beam import PointColumns, PointsError, ReadPoints, SampleOptions, SamplePoints
 from rasteret_beam.local import read_points
+from rasteret_beam.point_files import inspect_file
 from rasteret_beam.point_files.kinds import kind_of
+from rasteret_beam.storage import Store
 
 LONLAT = PointColumns(crs="EPSG:4326")
 
@@ -31,6 +34,10 @@ def _read(pattern, columns=LONLAT):
             index, x, y = (row.pop(n) for n in ("point_index", "point_x", "point_y"))
             rows.append((index, x, y, batch.crs, row))
     return sorted(rows, key=lambda row: row[0]), [letter.msg for letter in letters]
+
+
+def _at(*clock):
+    return dt.datetime(2024, 1, 1, *clock)  # noqa: DTZ001 -- no zone is written
 
 
 def _wkb(*xy):
@@ -81,6 +88,58 @@ def test_a_csv_column_that_turns_to_text_late_is_text(tmp_path):
     rows, _ = _read(tmp_path / "p.csv")
     assert len(rows) == 300_001
     assert (rows[7][4]["code"], rows[-1][4]["code"]) == ("7", "last")
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["01001", "02003"], ["17000000000000000001", "17000000000000000002"], ["2e7", "3e1"],
+     ["NA"], ["N/A", "null"], ["+5"], ["-0"], [" 5"], ["0x10"], ["1.10", "1.1"], ["1.0", "1"],
+     [".5"], ["5."], ["nan"], ["1234567890123456.5"], ["0.12345678901234567890"], ["1,5"],
+     ["2024-01-01T12:00:00+01:00"], ["2024-1-1"], ["12:30"], ["1", "true"], ["yes"], ["1" * 19]],
+    ids=lambda texts: texts[0],
+)  # fmt: skip
+def test_what_of_csv_would_be_written_otherwise_again_is_text(tmp_path, texts):
+    lines = "".join(f'1,2,"{text}"\n' for text in [*texts, ""])
+    (tmp_path / "p.csv").write_text(f"x,y,id\n{lines}", encoding="utf-8")
+    kept = [int(text) if len(text) == 19 else text for text in texts]
+    assert [row[4]["id"] for row in _read(tmp_path / "p.csv")[0]] == [*kept, None]
+
+
+@pytest.mark.parametrize(
+    ("texts", "values"),
+    [(["0", "-7", "9223372036854775807"], [0, -7, 9223372036854775807]),
+     (["1", "2.5"], [1.0, 2.5]), (["2.0", "0.25", "1e-05"], [2.0, 0.25, 1e-05]),
+     (["12.50", "3.00"], [12.5, 3.0]), (["0.30000000000000004"], [0.30000000000000004]),
+     (["True", "False"], [True, False]), (["2024-02-29"], [dt.date(2024, 2, 29)]),
+     (["2024-01-01T12:00:00"], [_at(12)]),
+     (["2024-01-01 12:00:00.250"], [_at(12, 0, 0, 250_000)]),
+     (["2024-01-01T12:00:00Z"], [_at(12).replace(tzinfo=dt.timezone.utc)])],
+    ids=lambda texts: str(texts[0]),
+)  # fmt: skip
+def test_what_of_csv_is_written_like_a_value_is_one(tmp_path, texts, values):
+    lines = "".join(f"1,2,{text}\n" for text in [*texts, ""])
+    (tmp_path / "p.csv").write_text(f"x,y,n\n{lines}", encoding="utf-8")
+    found = [row[4]["n"] for row in _read(tmp_path / "p.csv")[0]]
+    assert found == [*values, None]
+    assert [type(value) for value in found[:-1]] == [type(value) for value in values]
+
+
+@pytest.mark.parametrize("late", ["01", "2e7", "17000000000000000001", "NA"])
+def test_ids_of_csv_that_show_only_late_are_text_from_the_start(tmp_path, late):
+    lines = ["x,y,id", *(f"1,2,{n}" for n in range(1, 1_000_000)), f"1,2,{late}"]
+    (tmp_path / "p.csv").write_text("\n".join(lines), encoding="utf-8")
+    file = inspect_file(Store(), str(tmp_path / "p.csv"), LONLAT)
+    assert file.row_counts == (1_000_000,)
+    assert pa.ipc.read_schema(pa.py_buffer(file.schema)).field("id").type == pa.string()
+
+
+@pytest.mark.parametrize("texts", [["01.50", "+2", " 3 ", "2e1"], ["1", "2", "3", "4.25"]])
+def test_coordinates_of_csv_are_numbers_however_they_are_written(tmp_path, texts):
+    lines = "".join(f"{text},2\n" for text in texts)
+    (tmp_path / "p.csv").write_text(f"x,y\n{lines}", encoding="utf-8")
+    rows, letters = _read(tmp_path / "p.csv")
+    assert letters == []
+    assert [row[1] for row in rows] == [row[4]["x"] for row in rows] == [*map(float, texts)]
 
 
 def test_a_coordinate_that_is_no_number_is_a_dead_letter_of_its_row(tmp_path):
@@ -225,7 +284,8 @@ def test_a_file_without_points_among_others_is_refused_by_its_name(tmp_path):
     ("texts", "kept"),
     [(("007", "abc"), ["007", "abc"]), (("true", "1"), ["true", "1"]),
      (("2024-01-01", "2024-01-01T12:00:00Z"), ["2024-01-01", "2024-01-01T12:00:00Z"]),
-     (("007", "1.5"), [7.0, 1.5])],
+     (("007", "1.5"), ["007", "1.5"]), (("7", "1.5"), [7.0, 1.5]),
+     (("9007199254740993", "1.5"), ["9007199254740993", "1.5"])],
 )  # fmt: skip
 def test_texts_of_csv_that_are_numbers_in_one_file_only_are_texts(tmp_path, texts, kept):
     for name, text in zip("ab", texts, strict=True):
@@ -320,6 +380,8 @@ def test_an_input_without_rows_is_one_empty_batch_with_its_schema(tmp_path):
         ("p.geojson", b'{"type": "Feature", "geometry": "here"}', "not GeoJSON features"),
         ("p.geojson", b'{"type": "Feature", "properties": {"n": 1%s}}' % (b"0" * 30),
          "property 'n' has values that are of no one type"),
+        ("p.csv", b"x,y\n1,2\n1,2\n3\n", r"p\.csv: row 4 has 1 fields, the header 2: '3'"),
+        ("p.csv", b"x,y,z\n1,2,a\n1,2,Z\xfcrich\n", r"p\.csv: row 3: column 'z' is not in UTF-8"),
         ("p.csv", b"x,y,a,a\n1,2,3,4\n", r"several columns are named \['a'\]"),
         ("p.csv", b"a,b\n1,2\n", "Unsupported table input for point sampling"),
         ("p.csv", b"point_index,x,y\n1,2,3\n", "collide with Rasteret output columns"),
