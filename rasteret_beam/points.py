@@ -26,7 +26,7 @@ BATCH_ROWS = 65536
 """Rows of a point batch."""
 
 NO_CRS = "none"
-"""Spelling of "the coordinates are each raster's own": no transformation at all."""
+"""Spelling of "the coordinates as they are": no transformation at all."""
 
 COORDINATE_PAIRS = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"), ("lng", "lat"))
 """Columns that are taken for coordinates where none are named, in this order."""
@@ -41,8 +41,9 @@ class PointColumns:
 
     Attributes:
         crs: CRS of the coordinates, an EPSG code, text or PROJJSON; None takes it from the
-            file's metadata, which plain columns do not have; ``none`` means the coordinates
-            are each raster's own.
+            file's metadata, which plain columns do not have; ``none`` takes the coordinates as
+            they are, for records' bboxes (in degrees) and for pixels alike: projected rasters
+            meet no point.
         x_column: Column of x or longitude; by default the first of x/y, lon/lat,
             longitude/latitude, lng/lat that is there.
         y_column: Column of y or latitude; given together with ``x_column``.

@@ -20,8 +20,9 @@ def declare_points(add: Callable[..., None]) -> None:
     Args:
         add: ``launch.add_flag`` of a parser.
     """
-    add("--points_crs", help="CRS of the coordinates, like EPSG:4326; 'none' where they are "
-        "each raster's own; needed unless the file's metadata has it")
+    add("--points_crs", help="CRS of the coordinates, like EPSG:4326; needed unless the file's "
+        "metadata has it; 'none' takes them as they are: for rasters in longitude and latitude or "
+        "without a CRS, since projected ones are met in degrees only")
     add("--x_column", help="Column of x or longitude (default: x, lon, longitude, lng)")
     add("--y_column", help="Column of y or latitude (default: y, lat, latitude)")
     add("--geometry_column", help="Column of WKB or GeoArrow points")
