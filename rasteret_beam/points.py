@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +16,13 @@ import shapely
 
 from rasteret_beam.arrow_types import rows_without_views
 from rasteret_beam.elements import DeadLetter, PointBatch, stages
-from rasteret_beam.errors import InvalidPointError, PointsError
+from rasteret_beam.errors import CrsError, InvalidPointError, PointsError
 from rasteret_beam.grid import crs
 from rasteret_beam.schema import POINT_COLUMNS
 from rasteret_beam.storage import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 BATCH_ROWS = 65536
 """Rows of a point batch."""
@@ -33,6 +35,7 @@ COORDINATE_PAIRS = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"), ("lng
 EXTENSION_NAME = b"ARROW:extension:name"
 EXTENSION_METADATA = b"ARROW:extension:metadata"
 _POINT_TYPE = 0
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,12 +101,40 @@ def locate(schema: pa.Schema, columns: PointColumns, source: str) -> PointColumn
         _check_free(schema, geometry)
         if geometry is not None:
             found = None if columns.crs is not None else _metadata_crs(schema, geometry)
-            return PointColumns(_points_crs(columns, found), geometry_column=geometry)
-        x, y = coordinate_columns(schema, columns)
-        return PointColumns(_points_crs(columns, None), x, y)
+            place = PointColumns(_points_crs(columns, found), geometry_column=geometry)
+        else:
+            x, y = coordinate_columns(schema, columns)
+            place = PointColumns(_points_crs(columns, None), x, y)
     except PointsError as error:
         msg = f"{redact(source)}: {error}"
         raise PointsError(msg) from error
+    for choice in _choices(schema, columns, place):
+        _warn_once(f"{redact(source)}: {choice}")
+    return place
+
+
+def _choices(schema: pa.Schema, told: PointColumns, place: PointColumns) -> Iterator[str]:
+    """What was taken where a table says two things."""
+    if place.geometry_column is not None:
+        declared = None
+        with contextlib.suppress(PointsError, CrsError):
+            declared = _metadata_crs(schema, place.geometry_column)
+        if declared not in (None, place.crs):
+            yield f"read in points_crs={place.crs}, although the file says {declared}"
+    elif told.x_column is None:
+        pairs = [pair for pair in COORDINATE_PAIRS if set(pair) <= set(schema.names)]
+        if len(pairs) > 1:
+            others = " and ".join(", ".join(pair) for pair in pairs[1:])
+            yield (
+                f"the points are taken from columns {', '.join(pairs[0])}, although there are "
+                f"{others} too; x_column and y_column choose"
+            )
+
+
+@functools.lru_cache(maxsize=4096)
+def _warn_once(text: str) -> None:
+    """Once a process: a table's batches all say the same."""
+    _LOGGER.warning(text)
 
 
 def to_points(
@@ -303,9 +334,10 @@ def _from_wkb(column: pa.Array) -> tuple[np.ndarray, np.ndarray, dict[int, str]]
     }
     wrong = np.flatnonzero(~is_point & np.array([blob is not None for blob in blobs], bool))
     for row in wrong:
-        found = f"a {shapes[row].geom_type}" if shapes[row] is not None else "no valid WKB"
-        head = bytes(blobs[row])[:24]
-        reasons[int(row)] = f"geometry is {found} ({head!r}), expected a WKB Point"
+        found = f"no valid WKB ({bytes(blobs[row])[:40]!r})"
+        if shapes[row] is not None:
+            found = f"a {shapes[row].geom_type}"
+        reasons[int(row)] = f"geometry is {found}, expected one Point a row"
     return x, y, reasons
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import shapely
+import shapely.geometry
 
 from rasteret_beam.errors import PointsError
 from rasteret_beam.grid import crs
@@ -17,13 +19,15 @@ from rasteret_beam.storage.files import arrow_filesystem
 if TYPE_CHECKING:
     from rasteret_beam.storage import Store
 
-_GEOMETRY = "geometry"
+_GEOMETRY, _ID = "geometry", "id"
 _NO_GEOJSON = (ValueError, AttributeError, TypeError, OverflowError, RecursionError)
 """What is raised where the text is none, or a member is of another kind than it should be."""
 
 
 def read_geojson(store: Store, uri: str) -> pa.Table:
     """Reads features as a table: properties, and the geometry as WKB in a column of its own.
+
+    The features' ids are a column too, where no property is named so.
 
     RFC 7946, a FeatureCollection, or one feature a line (RFC 8142 and plain).
 
@@ -39,6 +43,9 @@ def read_geojson(store: Store, uri: str) -> pa.Table:
         blobs = [_wkb(feature.get("geometry")) for feature in features]
         names = list(dict.fromkeys(name for row in rows for name in row))
         columns = {name: _column(name, [row.get(name) for row in rows]) for name in names}
+        ids = [feature.get(_ID) for feature in features]
+        if _ID not in names and ids.count(None) < len(ids):
+            columns = {_ID: _id_column(ids), **columns}
     except _NO_GEOJSON as error:
         msg = f"{redact(uri)}: not GeoJSON features: {error}"
         raise PointsError(msg) from error
@@ -84,6 +91,13 @@ def _column(name: str, values: list[Any]) -> pa.Array:
         raise ValueError(msg) from error
 
 
+def _id_column(ids: list[Any]) -> pa.Array:
+    """Ids are texts or numbers; where they are both, texts."""
+    with contextlib.suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
+        return pa.array(ids)
+    return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in ids])
+
+
 def _wkb(geometry: dict[str, Any] | None) -> bytes | None:
     """WKB of a point; of anything else bytes that are found to be no point later."""
     if geometry is None:
@@ -94,4 +108,7 @@ def _wkb(geometry: dict[str, Any] | None) -> bytes | None:
         except (TypeError, ValueError, KeyError, OverflowError):
             return b"coordinates that are no numbers"
         return bytes(shapely.to_wkb(shapely.Point(x, y)))
-    return f"a {geometry.get('type')}".encode(errors="replace")
+    try:
+        return bytes(shapely.to_wkb(shapely.geometry.shape(geometry)))
+    except (shapely.errors.ShapelyError, *_NO_GEOJSON, LookupError):
+        return f"a {geometry.get('type')}".encode(errors="replace")

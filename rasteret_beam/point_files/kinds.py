@@ -29,4 +29,6 @@ def kind_of(uri: str) -> str:
         f"{redact(uri)}: not a points file by its name; expected .parquet, .geoparquet, .csv, "
         ".geojson or newline-delimited .geojsonl"
     )
+    if "." not in name.rstrip("/").rpartition("/")[2]:
+        msg += f"; of a folder give its files, like {redact(uri).rstrip('/')}/*.parquet"
     raise PointsError(msg)

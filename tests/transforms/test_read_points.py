@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 
 import apache_beam as beam
 import numpy as np
@@ -186,7 +187,62 @@ def test_a_coordinate_of_geojson_beyond_all_numbers_is_a_dead_letter(tmp_path):
     (tmp_path / "p.geojsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     rows, letters = _read(tmp_path / "p.geojsonl", PointColumns())
     assert [row[1] == row[1] for row in rows] == [False, True]
-    assert "(b'coordinates that are no ')" in letters[0]
+    assert "(b'coordinates that are no numbers'), expected one Point a row" in letters[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "coordinates", "told"),
+    [("MultiPoint", [[1, 2], [3, 4]], "a MultiPoint"), ("MultiPoint", 7, r"no valid WKB \(b'a Mul"),
+     ("Blob", [], r"no valid WKB \(b'a Blob'\)")],
+)  # fmt: skip
+def test_a_geometry_of_geojson_that_is_no_point_is_told_as_what_it_is(
+    tmp_path, kind, coordinates, told,
+):
+    feature = {**FEATURES[0], "geometry": {"type": kind, "coordinates": coordinates}}
+    (tmp_path / "p.geojson").write_text(json.dumps(feature), encoding="utf-8")
+    _, (letter,) = _read(tmp_path / "p.geojson", PointColumns())
+    assert re.search(f"geometry is {told}.*, expected one Point a row", letter)
+
+
+@pytest.mark.parametrize(
+    ("ids", "kept"), [((7, 8), [7, 8]), (("a", "b"), ["a", "b"]), ((7, "b"), ["7", "b"])],
+)
+def test_ids_of_features_are_a_column_of_their_own(tmp_path, ids, kept):
+    lines = [json.dumps({**FEATURES[0], "id": key}) for key in ids]
+    (tmp_path / "p.geojsonl").write_text("\n".join(lines), encoding="utf-8")
+    rows, _ = _read(tmp_path / "p.geojsonl", PointColumns())
+    assert [row[4] for row in rows] == [{"id": key, "name": "a"} for key in kept]
+
+
+def test_a_property_named_id_counts_and_not_the_features_own(tmp_path):
+    feature = {**FEATURES[0], "id": 7, "properties": {"id": "mine"}}
+    (tmp_path / "p.geojson").write_text(json.dumps(feature), encoding="utf-8")
+    rows, _ = _read(tmp_path / "p.geojson", PointColumns())
+    assert rows[0][4] == {"id": "mine"}
+
+
+def _warnings(caplog):
+    return [record.getMessage() for record in caplog.records if record.name.endswith(".points")]
+
+
+def test_of_two_pairs_of_coordinates_it_is_told_which_were_taken(tmp_path, caplog):
+    (tmp_path / "p.csv").write_text("lon,lat,x,y\n1,2,3,4\n", encoding="utf-8")
+    rows, _ = _read(tmp_path / "p.csv")
+    assert rows[0][1:3] == (3.0, 4.0)
+    (told,) = _warnings(caplog)
+    assert "p.csv: the points are taken from columns x, y, although there are lon, lat too" in told
+    caplog.clear()
+    _read(tmp_path / "p.csv", PointColumns("EPSG:4326", "lon", "lat"))
+    assert _warnings(caplog) == []
+
+
+def test_a_crs_that_is_told_against_the_files_own_is_told(tmp_path, caplog):
+    path = _geoparquet(tmp_path / "p.parquet")
+    _read(path, PointColumns("EPSG:4326"))
+    assert _warnings(caplog) == []
+    assert _read(path, PointColumns("EPSG:32632"))[0][0][3] == "EPSG:32632"
+    (told,) = _warnings(caplog)
+    assert "p.parquet: read in points_crs=EPSG:32632, although the file says EPSG:4326" in told
 
 
 def test_a_named_crs_of_geojson_is_heeded(tmp_path):
@@ -371,6 +427,7 @@ def test_an_input_without_rows_is_one_empty_batch_with_its_schema(tmp_path):
     ("name", "content", "message"),
     [
         ("p.shp", b"", "not a points file by its name"),
+        ("p", b"", r"of a folder give its files, like .*/p/\*\.parquet"),
         ("p.parquet", b"no parquet", "cannot be read as points"),
         ("p.geojson", b"{", "not GeoJSON features"),
         ("p.geojson", b'{"type": "Topology"}', "expected a FeatureCollection"),
