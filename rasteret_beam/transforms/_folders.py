@@ -59,14 +59,30 @@ def _create(name: str) -> BinaryIO:
 def put_in_place(files: Iterable[tuple[str, str]]) -> None:
     """Gives files their final names.
 
+    A final name always has a file, the one of before or the new one: what is read
+    meanwhile is whole, and two tries of one step at once do not harm each other.
+
     Args:
-        files: (name, final name); what has the final name is replaced.
+        files: (name, final name); what has the final name is replaced. A file that is
+            gone and has its final name was renamed by an earlier try.
+
+    Raises:
+        OSError: There is neither the file nor what it is to become.
     """
     for name, final in files:
-        # A retry of this step finds some of them renamed already.
-        if FileSystems.exists(name):
-            delete([final])
-            FileSystems.rename([name], [final])
+        try:
+            _rename(name, final)
+        except OSError:
+            if FileSystems.exists(name) or not FileSystems.exists(final):
+                raise
+
+
+def _rename(name: str, final: str) -> None:
+    """Renames a file over what has its final name; to buckets that is a copy, then a delete."""
+    if "://" in name:
+        FileSystems.rename([name], [final])
+    else:
+        pathlib.Path(name).replace(final)
 
 
 def delete(names: Iterable[str]) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from apache_beam.io.filesystems import FileSystems
@@ -149,24 +149,37 @@ class OutputFiles:
         Raises:
             OutputError: A file cannot be renamed or removed.
         """
-        manifest = FileSystems.join(self.folder, RUN_FOLDER, _manifest_name(self.window))
         finals = {file.name: FileSystems.join(self.folder, file.final) for file in staged}
-        listed = make_manifest(
-            self._told_job, self.output_format, self.layout.name,
-            [WrittenFile(file.final, file.rows, file.bytes) for file in staged],
-        )  # fmt: skip
+        listed = {file.name: WrittenFile(file.final, file.rows, file.bytes) for file in staged}
+        text = make_manifest(
+            self._told_job, self.output_format, self.layout.name, list(listed.values()),
+        ).to_json()
         with writing(self.folder):
-            delete([manifest])
-            put_in_place(finals.items())
-            for suffix in SUFFIXES:
-                every = f"{_PREFIX}{self.window}-?????-of-?????{suffix}"
-                remove(self.folder, every, keep=finals.values())
-            hidden = f"{manifest}-{uuid.uuid4().hex}"
-            with create_file(hidden) as file:
-                file.write(listed.to_json().encode())
-            put_in_place([(hidden, manifest)])
+            before = self._manifest_before()
+            # What an earlier try published may have been taken away since, as it is from a
+            # folder that BigQuery loads from.
+            done = set(files_of(before)) if before else set()
+            moves = [
+                (name, final) for name, final in finals.items()
+                if listed[name] not in done or FileSystems.exists(name)
+            ]  # fmt: skip
+            if moves or before != text:
+                self._replace(moves, finals.values(), text)
             self._clean(parts)
         return sorted(finals.values())
+
+    def _replace(
+        self, moves: Sequence[tuple[str, str]], keep: Collection[str], text: str,
+    ) -> None:
+        """Puts files in place of those of before, and a manifest of these."""
+        delete([self._manifest])
+        put_in_place(moves)
+        for suffix in SUFFIXES:
+            remove(self.folder, f"{_PREFIX}{self.window}-?????-of-?????{suffix}", keep=keep)
+        hidden = f"{self._manifest}-{uuid.uuid4().hex}"
+        with create_file(hidden) as file:
+            file.write(text.encode())
+        put_in_place([(hidden, self._manifest)])
 
     def _published(self, final: str) -> Staged | None:
         """Gives a file that an earlier try wrote and published, where there was one.
@@ -174,17 +187,19 @@ class OutputFiles:
         A runner may do a step again after it was done, and before it knew. Parts go last
         of all: where they are gone, what the manifest of the job lists is of them.
         """
-        manifest = FileSystems.join(self.folder, RUN_FOLDER, _manifest_name(self.window))
         with writing(self.folder):
-            if not FileSystems.exists(manifest):
-                return None
-            with FileSystems.open(manifest) as file:
-                text = file.read().decode()
-        if job_of(text) != self._told_job:
-            return None
+            text = self._manifest_before()
         gone = FileSystems.join(self._staged, final)
-        listed = (Staged(gone, file.name, file.rows, file.bytes) for file in files_of(text))
+        listed = (Staged(gone, *file) for file in files_of(text)) if text else ()
         return next((file for file in listed if file.final == final), None)
+
+    def _manifest_before(self) -> str:
+        """Gives the manifest that an earlier try, or run, of the same job left; "" without one."""
+        if not FileSystems.exists(self._manifest):
+            return ""
+        with FileSystems.open(self._manifest) as file:
+            text = str(file.read().decode())
+        return text if job_of(text) == self._told_job else ""
 
     def _clean(self, parts: Sequence[str]) -> None:
         if parts:
@@ -200,6 +215,10 @@ class OutputFiles:
     def _told_job(self) -> str:
         """Whose output it is, in the manifest: the job's, or else of this run alone."""
         return self.job or self.run
+
+    @property
+    def _manifest(self) -> str:
+        return str(FileSystems.join(self.folder, RUN_FOLDER, _manifest_name(self.window)))
 
     @property
     def _staged(self) -> str:

@@ -30,7 +30,7 @@ from scenes import Scene, grid_points, ramp, write_scene
 
 from rasteret_beam.storage import Store
 from rasteret_beam.storage.signing import SIGNERS
-from rasteret_beam.transforms._folders import delete, matches, remove
+from rasteret_beam.transforms._folders import delete, matches, put_in_place, remove
 
 SCENE = Scene(name="a_20240512", pixels=ramp(48, 48, bands=2), nodata="0")
 LOST = Scene(name="b_20240513", pixels=ramp(48, 48, bands=2), nodata="0")
@@ -197,6 +197,31 @@ def check_names_are_literal(root):
     delete([f"{root}/out[1]/b.x", f"{root}/out[1]/gone.x"])
     assert files_below(f"{root}") == sorted([mine[0], f"{root}/out1/a-1.x"])
     assert Store(allow_http=True).glob(mine[0]) == [mine[0]]
+
+
+def check_files_are_put_in_place(root):
+    """Over what is there; once more without harm; and never in silence."""
+    write(f"{root}/final", b"of before")
+    write(f"{root}/hidden", b"rows")
+    for _ in range(2):
+        put_in_place([(f"{root}/hidden", f"{root}/final")])
+    with FileSystems.open(f"{root}/final") as file:
+        assert file.read() == b"rows"
+    assert files_below(root) == [f"{root}/final"]
+    with pytest.raises(OSError, match="Rename operation failed"):
+        put_in_place([(f"{root}/hidden", f"{root}/nowhere")])
+    # The server's bucket outlives the test.
+    delete([f"{root}/final"])
+
+
+def test_files_are_put_in_place_on_google_storage(tmp_path, monkeypatch):
+    with google(tmp_path, monkeypatch):
+        check_files_are_put_in_place("gs://my-bucket")
+
+
+def test_files_are_put_in_place_on_s3(monkeypatch):
+    with amazon(monkeypatch):
+        check_files_are_put_in_place("s3://my-bucket")
 
 
 def test_names_on_google_storage_are_no_patterns(tmp_path, monkeypatch):

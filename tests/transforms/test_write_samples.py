@@ -32,7 +32,7 @@ from rasteret_beam.output import Layout
 from rasteret_beam.output.manifest import job_of
 from rasteret_beam.output.part_writer import PartWriter
 from rasteret_beam.output.shard_files import plan_files
-from rasteret_beam.transforms._folders import create_file, remove_if_empty
+from rasteret_beam.transforms._folders import create_file, put_in_place, remove_if_empty
 from rasteret_beam.transforms._output_files import OutputFiles
 from rasteret_beam.transforms._write_files import _PublishFn
 
@@ -255,6 +255,43 @@ def test_a_folder_that_another_window_takes_away_is_made_again(tmp_path, monkeyp
     assert (folder / "a").read_bytes() == b"whole"
     remove_if_empty(str(folder))
     assert (folder / "a").exists()
+
+
+def test_two_tries_of_one_publish_at_once_leave_the_file(tmp_path, monkeypatch):
+    files = [(str(tmp_path / "hidden"), str(tmp_path / "final"))]
+    (tmp_path / "final").write_text("of before")
+    (tmp_path / "hidden").write_text("rows")
+    exists, others = FileSystems.exists, [files]
+
+    def exists_until_the_other_try_is_done(name):
+        found = exists(name)
+        while others:
+            put_in_place(others.pop())
+        return found
+
+    monkeypatch.setattr(FileSystems, "exists", exists_until_the_other_try_is_done)
+    put_in_place(files)
+    put_in_place(files)
+    assert (tmp_path / "final").read_text() == "rows"
+
+
+def test_a_final_name_is_never_without_a_file(tmp_path, monkeypatch):
+    (tmp_path / "final").write_text("of before")
+    (tmp_path / "hidden").write_text("rows")
+    seen = []
+    replace, unlink = pathlib.Path.replace, pathlib.Path.unlink
+    monkeypatch.setattr(
+        pathlib.Path, "replace", lambda *to: (seen.append((tmp_path / "final").read_text()),
+                                              replace(*to)))  # fmt: skip
+    monkeypatch.setattr(
+        pathlib.Path, "unlink", lambda path, **how: (seen.append("deleted"), unlink(path, **how)))
+    put_in_place([(str(tmp_path / "hidden"), str(tmp_path / "final"))])
+    assert seen == ["of before"]
+
+
+def test_a_file_that_is_nowhere_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone"):
+        put_in_place([(str(tmp_path / "gone"), str(tmp_path / "final"))])
 
 
 _WINDOW = IntervalWindow(0, 10)
