@@ -43,6 +43,7 @@ from rasteret_beam.runners import (
 )
 from rasteret_beam.runners.nothing_sampled import nothing_sampled
 from rasteret_beam.storage import redact
+from rasteret_beam.transforms.check_columns import CheckColumns
 from rasteret_beam.transforms.summarize_plan import plan_told
 
 
@@ -113,15 +114,19 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
     name, earlier = _resumed(pipeline, options, job, columns)
     if options.replay and not load:
         occupied.check_replay(store, options.output, name)
+    points = read.points | "CheckColumns" >> CheckColumns(
+        output_format="bigquery" if load else options.output_format, layout=options.layout,
+        bands=job.options.bands,
+    )  # fmt: skip
     if options.plan_only:
-        planned, _ = job.plan(read.points)
+        planned, _ = job.plan(points)
         summary = planned | "SummarizePlan" >> SummarizePlan(earlier=earlier)
         _ = summary | "WritePlan" >> WritePlan(
             folder=options.output, job=_told(options), budget=job.budget,
             price_table=prices.load(options.prices, store),
         )  # fmt: skip
         return
-    sampled = read.points | "SamplePoints" >> dataclasses.replace(job, earlier=earlier)
+    sampled = points | "SamplePoints" >> dataclasses.replace(job, earlier=earlier)
     if load:
         bigquery_flags.write(sampled.samples, load, options, job.options.bands)
     else:

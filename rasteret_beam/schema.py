@@ -90,6 +90,12 @@ class Status(enum.Enum):
 STATUSES = tuple(status.value for status in Status)
 STATUS_CODES = {name: code for code, name in enumerate(STATUSES)}
 
+SAMPLE_FIELDS = (
+    *POINT_COLUMNS, "point_crs", "record_id", "datetime", "collection", "band", "value",
+    "raster_crs",
+)  # fmt: skip
+"""Columns that all sample rows begin with; ours that are optional follow, then the user's."""
+
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _STATUS_NAMES = pa.array(STATUSES, pa.string())
 # Repeated text as dictionaries: a hundredth of the cost of plain strings to build.

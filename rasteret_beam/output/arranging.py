@@ -31,7 +31,7 @@ class Rows(NamedTuple):
     """Rows of a file, in no order yet: points, and the samples of each one after another.
 
     Attributes:
-        points: What samples share, with ``_place`` and what else parts have.
+        points: What samples share, with ``PLACE`` and what else parts have.
         samples: What they have of their own.
         first: int64, shape (n_points,): the first sample of each point.
         n_samples: int64, shape (n_points,): how many it has.
@@ -92,7 +92,7 @@ def long_rows(rows: Rows) -> Iterator[pa.Table]:
     """Gives the rows in order, some ``GROUP_ROWS`` at a time, with the columns they came with.
 
     Yields:
-        Tables in ``rows.schema``, ``_lon`` and ``_lat`` behind it where parts have them.
+        Tables in ``rows.schema``, ``LON`` and ``LAT`` behind it where parts have them.
     """
     for chunk in chunks(rows):
         samples = members(rows.first[chunk], rows.n_samples[chunk])

@@ -30,6 +30,9 @@ LEAST_GROUP_ROWS, MOST_GROUP_ROWS = GROUP_ROWS // 2, GROUP_ROWS * 3 // 2
 """Row groups are within these, but for a file's last."""
 
 _GEOMETRY, _GEOMETRY_BBOX = "geometry", "geometry_bbox"
+_ADDED = {
+    "geoparquet": (_GEOMETRY, _GEOMETRY_BBOX), "bigquery": (bigquery.GEOGRAPHY_COLUMN,),
+}  # fmt: skip
 _COMPRESSION_LEVEL = 3
 _POLE = 90
 _DELTAS = {"point_index": "DELTA_BINARY_PACKED"}
@@ -46,6 +49,11 @@ def check_format(output_format: str) -> None:
     if output_format not in FORMATS:
         msg = f"output_format must be one of {list(FORMATS)}, got {output_format!r}"
         raise OptionError(msg)
+
+
+def added_names(output_format: str) -> tuple[str, ...]:
+    """Gives the names of columns that a format adds, in lower case."""
+    return _ADDED.get(output_format, ())
 
 
 def suffix_of(output_format: str) -> str:
@@ -76,11 +84,7 @@ class TableWriter:
         self.n_rows = 0
 
     def write(self, table: pa.Table) -> None:
-        """Takes a table; rows reach the file when a row group is full.
-
-        Raises:
-            OptionError: A column of the user's has the name of the geometry's.
-        """
+        """Takes a table; rows reach the file when a row group is full."""
         if self._format == "geoparquet":
             table = _with_geometry(table)
         table = _by_rows(schema.plain(table))
@@ -146,7 +150,6 @@ def _with_geometry(table: pa.Table) -> pa.Table:
     A point has no geometry where its coordinates are each raster's own, or of another
     celestial body: CRS84 has no place for it.
     """
-    _check_free(table, (_GEOMETRY, _GEOMETRY_BBOX), "GeoParquet")
     lon, lat = (table[name].to_numpy() for name in (LON, LAT))
     present = ~np.isnan(lon)
     sides = [pa.array(side) for side in (lon, lat, lon, lat)]
@@ -163,18 +166,9 @@ def _with_geography(table: pa.Table) -> pa.Table:
 
     One latitude that is none would make BigQuery refuse all rows.
     """
-    _check_free(table, (bigquery.GEOGRAPHY_COLUMN,), "BigQuery")
     lon, lat = (table[name].to_numpy() for name in (LON, LAT))
     points = _wkb_points(crs.wrapped(lon), lat, np.abs(lat) <= _POLE)
     return table.drop_columns([LON, LAT]).append_column(bigquery.GEOGRAPHY_COLUMN, points)
-
-
-def _check_free(table: pa.Table, names: tuple[str, ...], owner: str) -> None:
-    # To BigQuery names are the same in upper and lower case.
-    taken = [name for name in table.schema.names if name.lower() in names]
-    if taken:
-        msg = f"Columns {taken} have the names of {owner}'s; rename them in the input"
-        raise OptionError(msg)
 
 
 def _wkb_points(lon: np.ndarray, lat: np.ndarray, present: np.ndarray) -> pa.Array:

@@ -126,7 +126,7 @@ def _where_samples_are(frames: Sequence[Frame]) -> tuple[np.ndarray, np.ndarray,
 def _with_own_units(
     points: pa.RecordBatch, units: Sequence[Unit],
 ) -> tuple[pa.RecordBatch, tuple[Unit, ...]]:
-    """Points whose ``_unit`` counts into the units that they are of."""
+    """Points whose ``UNIT`` counts into the units that they are of."""
     at = points.schema.get_field_index(UNIT)
     numbers, local = np.unique(points.column(UNIT).to_numpy(), return_inverse=True)
     points = points.set_column(at, UNIT, pa.array(local.reshape(-1), pa.int32()))

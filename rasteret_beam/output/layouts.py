@@ -67,6 +67,15 @@ class Layout(NamedTuple):
             msg = f"layout {self.name!r} needs the bands, in the order of their columns"
             raise OptionError(msg)
 
+    @property
+    def added_names(self) -> tuple[str, ...]:
+        """Names of columns that rows have beside those of the samples."""
+        if self.name == "long":
+            return ()
+        values = self.bands if self.name == "wide" else (_VALUES,)
+        # Whoever brings neighbourhoods, they are taken for those of the samples.
+        return (*values, *map(_around, self.bands), _NEIGHBOURHOOD, _BAND_STATUSES)
+
     def tables(self, rows: Rows) -> Iterator[pa.Table]:
         """Gives the rows of a file in their order, some ten thousand at a time.
 
@@ -77,24 +86,17 @@ class Layout(NamedTuple):
             Tables of one schema, at least one.
 
         Raises:
-            OptionError: A column of the user's has the name of one of the layout's, or
-                there are samples of another band.
+            OptionError: There are samples of another band.
         """
         if self.name == "long":
             yield from long_rows(rows)
             return
-        self._check_names(rows)
+        self._check_bands(rows)
         pivot = _Pivot(rows, self.bands)
         for chunk in chunks(rows, GROUP_ROWS * len(self.bands)):
             yield self._table(rows, *pivot.place(chunk))
 
-    def _check_names(self, rows: Rows) -> None:
-        added = self.bands if self.name == "wide" else (_VALUES,)
-        added = (*added, *map(_around, self.bands), _BAND_STATUSES)
-        taken = [name for name in _kept(rows.schema) if name in added]
-        if taken:
-            msg = f"Columns {taken} have names that layout {self.name!r} gives; rename them"
-            raise OptionError(msg)
+    def _check_bands(self, rows: Rows) -> None:
         other = {label.band for label in rows.labels} - {None, *self.bands}
         if other:
             msg = f"There are samples of {sorted(map(str, other))}, but bands is {self.bands}"

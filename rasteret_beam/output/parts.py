@@ -28,13 +28,16 @@ from rasteret_beam.row_sums import RowLabel
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-PLACE, UNIT, LON, LAT = "_place", "_unit", "_lon", "_lat"
+RESERVED = "rasteret_beam:"
+"""What no column of the user's begins with."""
+
+PLACE, UNIT, LON, LAT = (RESERVED + name for name in ("place", "unit", "lon", "lat"))
 """Columns of parts that no output has."""
 
 SAMPLE_COLUMNS = ("value", "neighbourhood_values", "status")
 """Columns of rows that each sample has of its own, beside those of its label."""
 
-MAGIC = b"RB-PART3"
+MAGIC = b"RB-PART4"
 """First and last bytes of a part."""
 
 _UNITS = b"units"
@@ -46,10 +49,10 @@ class Points(NamedTuple):
     """Points with their samples.
 
     Attributes:
-        points: Columns of points, the user's, and ``_unit``, ``_place`` and their like.
+        points: Columns of points, the user's, and ``UNIT``, ``PLACE`` and their like.
         samples: Some of ``SAMPLE_COLUMNS``: the samples of each point, in the order of
             its unit's labels, one point after another.
-        units: What ``_unit`` counts into.
+        units: What ``UNIT`` counts into.
     """
 
     points: pa.RecordBatch

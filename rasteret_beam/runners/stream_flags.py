@@ -11,6 +11,8 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from rasteret_beam.errors import OptionError
 from rasteret_beam.messages import INDEX_FIELD, MessageReader
+from rasteret_beam.output import Layout
+from rasteret_beam.output.columns import check_columns
 from rasteret_beam.runners import bigquery_flags, sampling_flags
 from rasteret_beam.schema import POINT_COLUMNS, check_collisions
 from rasteret_beam.storage import Store
@@ -93,7 +95,15 @@ def reader_of(options: argparse.Namespace, store: Store) -> MessageReader:
         time_column=options.time_column or None,
     )
     # Of a stream every message would break its bundle, again and again.
-    check_collisions(reader.schema, sampling_flags.sample_options_of(options))
+    sampling = sampling_flags.sample_options_of(options)
+    check_collisions(reader.schema, sampling)
+    place = reader.point_columns.geometry_column
+    names = [name for name in reader.schema.names if name != place]
+    layout = Layout(options.layout, sampling.bands)
+    if options.output:
+        check_columns(names, options.output_format, layout)
+    if options.output_table:
+        check_columns(names, "bigquery", layout)
     taken = [name for name in (*POINT_COLUMNS, INDEX_FIELD) if name in reader.schema.names]
     if taken:
         msg = f"Columns of the messages are named as those of the output: {', '.join(taken)}"

@@ -15,6 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from rasteret_beam.elements import DeadLetter, SampleBatch
 from rasteret_beam.output import Layout
+from rasteret_beam.output.columns import check_columns, user_names
 from rasteret_beam.output.earlier import KeptRows
 from rasteret_beam.output.formats import PLACED_FORMATS, check_format
 from rasteret_beam.output.part_writer import PartWriter
@@ -60,7 +61,8 @@ class WriteSamples(beam.PTransform):
 
     Raises:
         OptionError: The format or layout is not known, or there are no bands; or rows in
-            windows are to have some of an earlier run.
+            windows are to have some of an earlier run. While running: a column of the
+            user's has a name that format or layout gives.
     """
 
     folder: str
@@ -85,7 +87,7 @@ class WriteSamples(beam.PTransform):
             self.folder, self.output_format, Layout(self.layout, tuple(self.bands)), self.job, run,
         )
         parts = samples | "WriteParts" >> beam.ParDo(
-            _WritePartsFn(parts_folder(self.folder, self.job or run), run, self.output_format),
+            _WritePartsFn(parts_folder(self.folder, self.job or run), files),
         ).with_output_types(tuple[str, Any])
         if not samples.windowing.is_default():
             return (
@@ -142,11 +144,12 @@ class WriteDeadLetters(beam.PTransform):
 class _WritePartsFn(beam.DoFn):
     """Parts of some million rows, and sooner where a kill would lose a tenth of the work."""
 
-    def __init__(self, folder: str, run: str, output_format: str) -> None:
-        self._folder, self._run = folder, run
+    def __init__(self, folder: str, files: OutputFiles) -> None:
+        self._folder, self._run, self._files = folder, files.run, files
         self._make_writer = functools.partial(
-            PartWriter, with_lonlat=output_format in PLACED_FORMATS,
+            PartWriter, with_lonlat=files.output_format in PLACED_FORMATS,
         )
+        self._known: list[str] | None = None
 
     def start_bundle(self) -> None:
         self._open: dict[Any, tuple[PartWriter, Any]] = {}
@@ -158,6 +161,7 @@ class _WritePartsFn(beam.DoFn):
         window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
         timestamp: Any = beam.DoFn.TimestampParam,  # noqa: ANN401 -- Beam's timestamp
     ) -> Iterator[Any]:
+        self._check(batch)
         if window in self._open:
             writer, _ = self._open[window]
             # All samples of some points belong into one part, and half a block is of no
@@ -175,6 +179,12 @@ class _WritePartsFn(beam.DoFn):
     def finish_bundle(self) -> Iterator[Any]:
         for window in list(self._open):
             yield self._write(window)
+
+    def _check(self, batch: SampleBatch) -> None:
+        if batch.samples.schema.names != self._known:
+            names = user_names(batch.samples.schema)
+            check_columns(names, self._files.output_format, self._files.layout)
+            self._known = batch.samples.schema.names
 
     def _is_due(self) -> bool:
         now = time.monotonic()

@@ -163,12 +163,6 @@ def test_points_that_are_nowhere_on_earth_have_no_geometry():
     assert (point.x, point.y) == (7.0, 8.0)
 
 
-def test_a_users_geometry_column_is_not_overwritten():
-    columns = pa.record_batch({"geometry": ["mine"]})
-    with pytest.raises(OptionError, match="geometry"):
-        _written("geoparquet", batch([1.0], [2.0], columns=columns))
-
-
 def test_csv_holds_lists_as_json_and_bytes_as_hexadecimal():
     columns = pa.record_batch({"tags": [["a", "b"]], "raw": [b"\x01\xff"]})
     table = pacsv.read_csv(_written("csv", batch([1.0], [2.0], columns=columns)))

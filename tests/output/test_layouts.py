@@ -128,15 +128,6 @@ def test_duckdb_reads_the_lists_of_an_array_layout(tmp_path):
     assert [list(row[0]) for row in found] == [[7.0, 7.0, None]]
 
 
-@pytest.mark.parametrize(("layout", "column"), [
-    ("wide", "B2"), ("wide", "band_statuses"), ("array", "values"),
-])  # fmt: skip
-def test_a_users_column_is_not_overwritten(layout, column):
-    rows = batch([1.0], [2.0], of=record(), columns=pa.record_batch({column: [1]}))
-    with pytest.raises(OptionError, match=column):
-        one_file(rows, layout=Layout(layout, BANDS))
-
-
 def test_a_band_that_was_not_announced_is_an_error():
     with pytest.raises(OptionError, match="B9"):
         one_file(batch([1.0], [2.0], of=record(), band="B9"), layout=Layout("wide", BANDS))

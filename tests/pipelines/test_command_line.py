@@ -137,6 +137,21 @@ def test_what_cannot_work_is_refused_in_one_line(place, sample, capsys, wrong, m
 
 
 @pytest.mark.usefixtures("collection")
+@pytest.mark.parametrize(("wanted", "column"), [
+    ({"output_format": "geoparquet"}, "geometry"), ({"layout": "wide"}, "B2"),
+    ({"layout": "array"}, "values"),
+])  # fmt: skip
+def test_a_column_that_the_output_gives_is_refused_before_any_tile_is_read(
+    place, sample, capsys, wanted, column,
+):
+    points = pq.read_table(place / "points.parquet").rename_columns({"plot": column})
+    pq.write_table(points, place / "points.parquet")
+    # Of a run that only plans the output has no rows, which could tell.
+    assert sample(*_flags(place, **wanted), "--plan_only") == 2
+    assert f"Columns ['{column}'] have names that" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("collection")
 def test_a_tile_that_cannot_be_read_fails_the_run_above_the_threshold(place, sample, capsys):
     path = place / "scenes" / "s2_20240512.tif"
     table = pq.read_table(place / "collection")

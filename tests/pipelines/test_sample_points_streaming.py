@@ -147,6 +147,10 @@ def test_messages_come_from_pubsub_and_samples_go_there(place, monkeypatch):
         ({"input_subscription": SUBSCRIPTION, "refresh_seconds": -1}, "refresh_seconds"),
         ({"input_subscription": SUBSCRIPTION, "id_column": "status"}, "collide"),
         ({"input_subscription": SUBSCRIPTION, "id_column": "point_index"}, "point_index"),
+        ({"input_subscription": SUBSCRIPTION, "id_column": "B1", "layout": "wide"}, "'wide' gives"),
+        ({"input_subscription": SUBSCRIPTION, "id_column": "geometry",
+          "output_format": "geoparquet"}, "'geoparquet' gives"),
+        ({**TO_TABLE, "id_column": "geog"}, "'bigquery' gives"),
     ],
 )  # fmt: skip
 def test_flags_that_cannot_work_are_refused(place, given, told):

@@ -330,6 +330,17 @@ def test_a_wide_layout_goes_through(tmp_path):
     assert (row["B1"], row["B2"], row["status"]) == (7.0, 7.0, "OK")
 
 
+@pytest.mark.parametrize("how", [
+    {"layout": "wide", "bands": ("B1",)}, {"output_format": "geoparquet"},
+])  # fmt: skip
+def test_a_column_that_the_output_gives_is_refused_with_the_first_row(tmp_path, how):
+    columns = pa.record_batch({name: [1] for name in ("B1", "geometry")})
+    rows = batch([1.0], [2.0], of=record(), columns=columns)
+    with pytest.raises(OptionError, match="rename them in the input"):
+        _write(tmp_path, [rows], **how)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_laid_out_is_refused_when_built():
     with pytest.raises(OptionError, match="needs the bands"):
         WriteSamples(folder="x", layout="wide")

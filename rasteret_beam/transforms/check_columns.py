@@ -1,0 +1,54 @@
+"""Points whose columns have the names of the output's are refused, before a tile is read."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import apache_beam as beam
+import pyarrow as pa
+
+from rasteret_beam import schema
+from rasteret_beam.elements import PointBatch
+from rasteret_beam.output import Layout
+from rasteret_beam.output.columns import check_columns
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class CheckColumns(beam.PTransform):
+    """Refuses points with a column that ``WriteSamples`` would refuse.
+
+    It meets them when tiles were fetched for them; this goes before ``SamplePoints``.
+
+    Input: ``PointBatch``. Output: the same. Windows: kept. Dead letters and counters: none.
+
+    Attributes:
+        output_format: As in ``WriteSamples``.
+        layout: Likewise.
+        bands: Likewise.
+
+    Raises:
+        OptionError: While running: a column has a name that format or layout gives.
+    """
+
+    output_format: str
+    layout: str
+    bands: tuple[str, ...]
+
+    def expand(self, points: beam.PCollection[PointBatch]) -> beam.PCollection[PointBatch]:
+        """One ParDo."""
+        return points | "Check" >> beam.ParDo(
+            _CheckFn(self.output_format, Layout(self.layout, self.bands)),
+        ).with_output_types(PointBatch)
+
+
+class _CheckFn(beam.DoFn):
+    def __init__(self, output_format: str, layout: Layout) -> None:
+        self._output_format, self._layout = output_format, layout
+        self._known: pa.Schema | None = None
+
+    def process(self, batch: PointBatch) -> Iterator[PointBatch]:
+        found = batch.points.schema
+        if found is not self._known:
+            names = schema.user_columns(found).names
+            check_columns(names, self._output_format, self._layout)
+            self._known = found
+        yield batch
