@@ -107,12 +107,37 @@ def remove_folder(folder: str) -> None:
     remove_if_empty(folder)
 
 
-def remove_folders(folder: str, pattern: str) -> None:
-    """Deletes the folders in a folder that match a pattern, with the files right in them."""
-    remove(folder, f"{pattern}/*")
+def remove_old_folders(folder: str, pattern: str, before: float) -> None:
+    """Deletes the folders in a folder that match a pattern, and in which nothing is new.
+
+    Args:
+        folder: The folder.
+        pattern: Names in it.
+        before: Time in seconds since 1970. What has a file of this time or later stays
+            whole, and so does what has one whose time the filesystem does not tell.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for name, seconds in _times(folder, f"{pattern}/*"):
+        found.setdefault(FileSystems.split(name)[0], {})[name] = seconds
+    for files in found.values():
+        if all(0 < seconds < before for seconds in files.values()):
+            delete(files)
     if "://" not in folder:
-        for found in pathlib.Path(folder).glob(pattern):
-            remove_if_empty(str(found))
+        for path in pathlib.Path(folder).glob(pattern):
+            remove_if_empty(str(path))
+
+
+def _times(folder: str, pattern: str) -> Iterator[tuple[str, float]]:
+    """The files that match, and when each was written."""
+    if "://" in folder:
+        (found,) = FileSystems.match([FileSystems.join(_literal(folder), pattern)])
+        for file in found.metadata_list:
+            yield file.path, file.last_updated_in_seconds
+        return
+    for name in matches(folder, pattern):
+        # Somebody else may take them away, too.
+        with contextlib.suppress(FileNotFoundError):
+            yield name, pathlib.Path(name).stat().st_mtime
 
 
 def remove_if_empty(folder: str) -> None:

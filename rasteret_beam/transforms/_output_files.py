@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import time
 import uuid
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -26,13 +27,15 @@ from rasteret_beam.transforms._folders import (
     delete,
     put_in_place,
     remove,
-    remove_folders,
+    remove_folder,
     remove_if_empty,
+    remove_old_folders,
     size_of,
     writing,
 )
 
 _PREFIX = "samples"
+_LEFT_SECONDS = 86_400
 _WRITERS = threading.Semaphore(2)
 """Files that a process writes at once: each is held in memory, and runners have many threads."""
 
@@ -140,8 +143,8 @@ class OutputFiles:
 
         Args:
             staged: The files.
-            parts: Parts to take away; none where all of the output's are to go, and what
-                killed runs left besides.
+            parts: Parts to take away; none where all of the job's are to go, and what
+                other runs left more than a day ago besides.
 
         Returns:
             The final names.
@@ -208,8 +211,13 @@ class OutputFiles:
             remove_if_empty(parts_folder(self.folder, self._told_job))
             remove_if_empty(self._staged)
             return
+        for folder in (parts_folder(self.folder, self._told_job), self._staged):
+            remove_folder(folder)
         for name in ("parts-*", "staged-*"):
-            remove_folders(FileSystems.join(self.folder, RUN_FOLDER), name)
+            # Others may be at work in theirs.
+            remove_old_folders(
+                FileSystems.join(self.folder, RUN_FOLDER), name, time.time() - _LEFT_SECONDS,
+            )
 
     @property
     def _told_job(self) -> str:
@@ -222,7 +230,7 @@ class OutputFiles:
 
     @property
     def _staged(self) -> str:
-        return FileSystems.join(self.folder, RUN_FOLDER, f"staged-{self.run}")
+        return FileSystems.join(self.folder, RUN_FOLDER, f"staged-{self._told_job}")
 
 
 def _manifest_name(window: str) -> str:

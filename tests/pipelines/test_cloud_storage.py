@@ -30,7 +30,13 @@ from scenes import Scene, grid_points, ramp, write_scene
 
 from rasteret_beam.storage import Store
 from rasteret_beam.storage.signing import SIGNERS
-from rasteret_beam.transforms._folders import delete, matches, put_in_place, remove
+from rasteret_beam.transforms._folders import (
+    delete,
+    matches,
+    put_in_place,
+    remove,
+    remove_old_folders,
+)
 
 SCENE = Scene(name="a_20240512", pixels=ramp(48, 48, bands=2), nodata="0")
 LOST = Scene(name="b_20240513", pixels=ramp(48, 48, bands=2), nodata="0")
@@ -212,6 +218,26 @@ def check_files_are_put_in_place(root):
         put_in_place([(f"{root}/hidden", f"{root}/nowhere")])
     # The server's bucket outlives the test.
     delete([f"{root}/final"])
+
+
+def check_old_folders_go(root):
+    for name in ("a-1", "a-2", "b"):
+        write(f"{root}/{name}/part", b"1")
+    remove_old_folders(root, "a-*", time.time() - 3600)
+    assert len(files_below(root)) == 3
+    remove_old_folders(root, "a-*", time.time() + 3600)
+    assert files_below(root) == [f"{root}/b/part"]
+    delete([f"{root}/b/part"])
+
+
+def test_old_folders_go_on_google_storage(tmp_path, monkeypatch):
+    with google(tmp_path, monkeypatch):
+        check_old_folders_go("gs://my-bucket")
+
+
+def test_old_folders_go_on_s3(monkeypatch):
+    with amazon(monkeypatch):
+        check_old_folders_go("s3://my-bucket")
 
 
 def test_files_are_put_in_place_on_google_storage(tmp_path, monkeypatch):

@@ -190,7 +190,8 @@ def test_parts_of_another_job_are_not_taken_up(server, job, run, tmp_path):
     assert code == 0, text
     assert len(server.files_asked_for()) == N_SCENES
     assert "status" not in pq.read_schema(next(output.glob("samples-*"))).names
-    assert list((output / "_run").glob("parts-*")) == []
+    # The other job might still be at work.
+    assert len(list((output / "_run").glob("parts-*"))) == 1
 
 
 def test_a_run_anew_takes_away_what_a_killed_run_left(server, job, run, tmp_path):

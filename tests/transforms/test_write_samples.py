@@ -7,6 +7,7 @@ import pathlib
 import resource
 import subprocess
 import sys
+import time
 
 import apache_beam as beam
 import numpy as np
@@ -113,6 +114,22 @@ def test_a_rerun_gives_the_same_bytes_in_any_order_of_batches(tmp_path):
     _write(tmp_path / "b", _batches()[::-1], job="one")
     for name in ("samples-00000-of-00001.parquet", "_run/manifest.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize(("hours", "stays"), [((48, 48), False), ((48, 1), True)])
+def test_what_another_job_is_writing_stays_and_what_a_killed_one_left_goes(tmp_path, hours, stays):
+    for number, ago in enumerate(hours):
+        for folder in ("parts-other", "staged-other"):
+            path = tmp_path / "_run" / folder / f"{number}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"of another job")
+            os.utime(path, (time.time() - 3600 * ago,) * 2)
+    _write(tmp_path, _batches(), job="mine")
+    found = sorted(path.relative_to(tmp_path / "_run") for path in tmp_path.glob("_run/*/*"))
+    others = ["parts-other/0", "parts-other/1", "staged-other/0", "staged-other/1"]
+    assert [str(path) for path in found] == (others if stays else [])
+    left = {path.name for path in (tmp_path / "_run").iterdir()}
+    assert left == {"manifest.json", *(["parts-other", "staged-other"] if stays else [])}
 
 
 def test_another_run_takes_the_place_of_the_one_before(tmp_path):
@@ -401,7 +418,6 @@ def test_a_full_disk_leaves_no_file_and_what_was_there_before(tmp_path):
     assert _names(tmp_path) == ["samples-00000-of-00001.parquet"]
     assert (tmp_path / "samples-00000-of-00001.parquet").read_bytes() == before
     _write(tmp_path, _batches(5))
-    assert [path.name for path in (tmp_path / "_run").iterdir()] == ["manifest.json"]
     assert _manifest(tmp_path)["rows"] == 15
 
 
