@@ -36,6 +36,7 @@ class PartWriter:
 
     Attributes:
         n_rows: Rows that are held.
+        n_bytes: Their memory, in bytes.
     """
 
     def __init__(self, *, with_lonlat: bool) -> None:
@@ -49,17 +50,17 @@ class PartWriter:
         self._nothing: pa.RecordBatch | None = None
         self._schemas: dict[bytes, None] = {}
         self._good: dict[BlockRows, tuple[int, int]] = {}
-        self._n_bytes, self.n_rows, self._longest = 0, 0, 0
+        self.n_bytes, self.n_rows, self._longest = 0, 0, 0
 
     @property
     def is_worth_a_part(self) -> bool:
         """Whether it is time to write, where other points come next."""
-        return self._n_bytes >= PART_BYTES
+        return self.n_bytes >= PART_BYTES
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to write in any case."""
-        return self._n_bytes >= MOST_PART_BYTES
+        return self.n_bytes >= MOST_PART_BYTES
 
     def goes_on(self, batch: SampleBatch) -> bool:
         """Tells whether a batch has more samples of the points that came last."""
@@ -81,7 +82,7 @@ class PartWriter:
                 known = self._good.get(batch.block, (0, 0))
                 self._good[batch.block] = known[0] + n_good, row_sums.add(known[1], good_sum)
             self.n_rows += mine.num_rows
-            self._n_bytes += samples.nbytes
+            self.n_bytes += samples.nbytes
         self._longest = max(self._longest, _longest(batch.samples))
 
     def write(self, file: BinaryIO, name: str, run: str) -> Part:
@@ -115,7 +116,7 @@ class PartWriter:
             points, samples = split_columns(rows)
             last = Frame(points, samples.schema, batch.block, _locate(points, batch.crs))
             self._frames.append(last)
-            self._n_bytes += points.nbytes
+            self.n_bytes += points.nbytes
         return last
 
     def _alike(self) -> Iterable[list[Frame]]:

@@ -16,8 +16,12 @@ from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch
 from rasteret_beam.errors import PointsError
 from rasteret_beam.points import BATCH_ROWS, PointColumns
 from rasteret_beam.tabulating import tabulate
+from rasteret_beam.transforms._held import fullest
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs
+
+_MOST_HELD_ROWS = 4 * BATCH_ROWS
+"""Rows of all windows that a bundle holds at once."""
 
 
 class BatchPointsResult(NamedTuple):
@@ -90,6 +94,7 @@ class _BatchFn(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._held: dict[Any, tuple[list[dict[str, Any]], list[int]]] = {}
+        self._n_held = 0
 
     def process(
         self, row: Any, window: Any = beam.DoFn.WindowParam, timestamp: Any = beam.DoFn.TimestampParam,  # noqa: ANN401, E501 -- Beam's parameters
@@ -97,17 +102,21 @@ class _BatchFn(beam.DoFn):
         rows, times = self._held.setdefault(window, ([], []))
         rows.append(_as_dict(row))
         times.append(timestamp.micros)
+        self._n_held += 1
         if len(rows) >= BATCH_ROWS:
-            del self._held[window]
-            yield from self._flush(window, rows, times)
+            yield from self._flush(window)
+        elif self._n_held >= _MOST_HELD_ROWS:
+            held = {window: len(rows) for window, (rows, _) in self._held.items()}
+            for full in fullest(held):
+                yield from self._flush(full)
 
     def finish_bundle(self) -> Iterator[Any]:
-        for window, (rows, times) in self._held.items():
-            yield from self._flush(window, rows, times)
+        for window in list(self._held):
+            yield from self._flush(window)
 
-    def _flush(
-        self, window: Any, rows: list[dict[str, Any]], times: list[int],  # noqa: ANN401 -- a window
-    ) -> Iterator[Any]:
+    def _flush(self, window: Any) -> Iterator[Any]:  # noqa: ANN401 -- a window
+        rows, times = self._held.pop(window)
+        self._n_held -= len(rows)
         broken: dict[int, str] = {}
         index = np.array(
             [

@@ -14,7 +14,7 @@ from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.windowed_value import WindowedValue
 
 from rasteret_beam.elements import DeadLetter, SampleBatch
-from rasteret_beam.output import Layout
+from rasteret_beam.output import Layout, part_writer
 from rasteret_beam.output.columns import check_columns, user_names
 from rasteret_beam.output.earlier import KeptRows
 from rasteret_beam.output.formats import PLACED_FORMATS, check_format
@@ -24,6 +24,7 @@ from rasteret_beam.output.shard_files import ShardTask, plan_files
 from rasteret_beam.storage.addresses import output_folder
 from rasteret_beam.transforms._blocks import check_global
 from rasteret_beam.transforms._folders import create_file, writing
+from rasteret_beam.transforms._held import fullest
 from rasteret_beam.transforms._metrics import Counters
 from rasteret_beam.transforms._output_files import OutputFiles, Staged, parts_folder
 from rasteret_beam.transforms._write_files import WriteFiles, window_name
@@ -154,6 +155,7 @@ class _WritePartsFn(beam.DoFn):
     def start_bundle(self) -> None:
         self._open: dict[Any, tuple[PartWriter, Any]] = {}
         self._started = self._written = time.monotonic()
+        self._n_bytes = 0
 
     def process(
         self,
@@ -172,9 +174,16 @@ class _WritePartsFn(beam.DoFn):
         if window not in self._open:
             self._open[window] = self._make_writer(), timestamp
         writer, _ = self._open[window]
+        before = writer.n_bytes
         writer.add(batch)
+        self._n_bytes += writer.n_bytes - before
         if writer.is_full:
             yield self._write(window)
+        elif self._n_bytes >= part_writer.MOST_PART_BYTES:
+            # Of many windows, none of them is worth a part.
+            held = {window: writer.n_bytes for window, (writer, _) in self._open.items()}
+            for full in fullest(held):
+                yield self._write(full)
 
     def finish_bundle(self) -> Iterator[Any]:
         for window in list(self._open):
@@ -193,6 +202,7 @@ class _WritePartsFn(beam.DoFn):
 
     def _write(self, window: Any) -> Any:  # noqa: ANN401 -- any window
         writer, timestamp = self._open.pop(window)
+        self._n_bytes -= writer.n_bytes
         name = FileSystems.join(self._folder, f"{self._run}-{uuid.uuid4().hex}.part")
         with writing(self._folder), create_file(name) as file:
             part = writer.write(file, name, self._run)

@@ -9,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import shapely
-from apache_beam.transforms.window import FixedWindows, TimestampedValue
+from apache_beam.transforms.window import FixedWindows, IntervalWindow, TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
 from collecting import collect
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rasteret_beam import BatchPoints, PointColumns, PointsError
 from rasteret_beam.tabulating import tabulate
+from rasteret_beam.transforms.rows import _BatchFn
 
 COLUMNS = PointColumns(crs="EPSG:4326")
 
@@ -53,6 +55,23 @@ def test_a_batch_never_crosses_windows_and_keeps_every_time():
     assert [sorted(b.event_time_us) for b, _ in found] == [
         [1_000_000, 3_000_000], [12_000_000], [25_000_000],
     ]  # fmt: skip
+
+
+def test_many_windows_in_a_bundle_are_not_all_held(monkeypatch):
+    monkeypatch.setattr("rasteret_beam.transforms.rows._MOST_HELD_ROWS", 50)
+    batching = _BatchFn(COLUMNS, None, None)
+    batching.start_bundle()
+    found = []
+    for number in range(300):
+        start = number % 100 * 10
+        row, window = {"lon": float(number), "lat": 0.0}, IntervalWindow(start, start + 10)
+        found += batching.process(row, window=window, timestamp=Timestamp(start))
+        assert sum(len(rows) for rows, _ in batching._held.values()) < 50
+    assert found
+    found += batching.finish_bundle()
+    held = [x for one in found for x in one.value.points.column("point_x").to_pylist()]
+    assert sorted(held) == list(range(300))
+    assert len({one.windows for one in found}) == 100
 
 
 def test_a_field_that_only_later_rows_have_is_kept():

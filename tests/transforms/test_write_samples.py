@@ -36,6 +36,7 @@ from rasteret_beam.output.shard_files import plan_files
 from rasteret_beam.transforms._folders import create_file, put_in_place, remove_if_empty
 from rasteret_beam.transforms._output_files import OutputFiles
 from rasteret_beam.transforms._write_files import _PublishFn
+from rasteret_beam.transforms.write_samples import _WritePartsFn
 
 
 def _batches(n_rows=10, n_records=3):
@@ -238,6 +239,25 @@ def test_samples_of_some_points_come_into_one_part(tmp_path, monkeypatch):
         )
     assert [part.n_rows for part in parts] == [2, 2, 2]
     assert pq.read_table(tmp_path).num_rows == 6
+
+
+def test_many_windows_in_a_bundle_are_not_all_held(tmp_path, monkeypatch):
+    one = batch(np.arange(1000.0) / 100, np.zeros(1000), of=record())
+    monkeypatch.setattr("rasteret_beam.output.part_writer.MOST_PART_BYTES", 500_000)
+    files = OutputFiles(str(tmp_path), "parquet", Layout(), "job", "run")
+    write = _WritePartsFn(str(tmp_path), files)
+    write.start_bundle()
+    found = []
+    for number in range(60):
+        window = IntervalWindow(number * 10, number * 10 + 10)
+        found += write.process(one, window=window, timestamp=number * 10)
+        held = sum(writer.n_bytes for writer, _ in write._open.values())
+        assert held == write._n_bytes < 500_000
+    assert found
+    found += write.finish_bundle()
+    assert write._n_bytes == 0
+    assert sum(value.value[1].n_rows for value in found) == 60_000
+    assert len({value.windows for value in found}) == 60
 
 
 def test_panes_of_the_global_window_do_not_take_each_others_parts(tmp_path):
