@@ -41,6 +41,17 @@ def loadable(table: pa.Table) -> pa.Table:
     return pa.table(columns, names=safe_names(table.column_names))
 
 
+def check_lists(rows: pa.RecordBatch) -> None:
+    """Refuses rows of which ``loadable`` would refuse a list.
+
+    Raises:
+        OutputError: A list of something else than text and floats has a null.
+    """
+    for name, column in zip(rows.schema.names, rows.columns, strict=True):
+        if pa.types.is_nested(column.type):
+            _converted(column, name)
+
+
 def table_fields(schema: pa.Schema) -> list[dict[str, Any]]:
     """Gives the fields of the table that files of ``loadable`` tables are loaded into.
 

@@ -1,4 +1,4 @@
-"""Points whose columns have the names of the output's are refused, before a tile is read."""
+"""Points whose columns the output cannot have are refused, before a tile is read."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import apache_beam as beam
 import pyarrow as pa
 
-from rasteret_beam import schema
+from rasteret_beam import bigquery, schema
 from rasteret_beam.elements import PointBatch
 from rasteret_beam.output import Layout
 from rasteret_beam.output.columns import check_columns
@@ -27,6 +27,7 @@ class CheckColumns(beam.PTransform):
 
     Raises:
         OptionError: While running: a column has a name that format or layout gives.
+        OutputError: Likewise: a list has a null, and BigQuery no form for that.
     """
 
     output_format: str
@@ -51,4 +52,6 @@ class _CheckFn(beam.DoFn):
             names = schema.user_columns(found).names
             check_columns(names, self._output_format, self._layout)
             self._known = found
+        if self._output_format == "bigquery":
+            bigquery.check_lists(batch.points)
         yield batch

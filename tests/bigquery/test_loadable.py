@@ -11,7 +11,7 @@ from bigquery_server import RefusedError, load_file
 from sample_rows import OPTIONS, WINDOWS, batch, one_file, record
 
 from rasteret_beam.bigquery import loadable, table_fields
-from rasteret_beam.errors import OptionError, OutputError
+from rasteret_beam.errors import OutputError
 from rasteret_beam.output import Layout
 
 NOON = dt.datetime(2024, 5, 12, 12, tzinfo=dt.timezone.utc)
@@ -139,11 +139,3 @@ def test_points_off_the_earth_have_no_geography_and_longitudes_go_around(tmp_pat
     assert [found[at] and found[at].coords[0] for at in range(6)] == [
         (-170, 1), (160, 2), (180, 3), None, (5, -90), None,
     ]  # fmt: skip
-
-
-def test_a_column_with_the_name_of_the_geography_is_refused():
-    with pytest.raises(OptionError, match="GEOG"):
-        one_file(
-            batch([1.0], [2.0], columns=pa.record_batch({"GEOG": ["mine"]})),
-            output_format="bigquery",
-        )
