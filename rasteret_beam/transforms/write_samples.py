@@ -47,6 +47,12 @@ class WriteSamples(beam.PTransform):
     names, and ``_run/manifest.json`` lists them. What an earlier run left is replaced in
     that moment. A run that is killed leaves parts, from which ``ReadEarlierRun`` goes on.
 
+    In windows only files of the same window and pane are replaced. An earlier run's other
+    windows stay, and so do its panes of late points, whose rows are there twice where
+    another run has them on time: give a replay a folder of its own. A stream that is
+    updated or goes on elsewhere is another run by name, so that what is of an earlier one
+    cannot be told from what it wrote itself.
+
     Input: ``SampleBatch``. Output: names of the files. Windows: kept; each window and
     pane has files of its own. Dead letters: none. Counters: ``rows_written``.
 
