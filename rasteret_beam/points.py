@@ -276,8 +276,17 @@ def _parsed(texts: list[str | None]) -> np.ndarray:
     values = np.full(len(texts), np.nan)
     for row, text in enumerate(texts):
         with contextlib.suppress(ValueError):
-            values[row] = float(text) if text else np.nan
+            values[row] = np.nan if text is None else number(text)
     return values
+
+
+def number(text: str) -> float:
+    """Gives the coordinate that a text is; NaN, which is none, of an empty one.
+
+    Raises:
+        ValueError: It is no number.
+    """
+    return float(text) if text else float("nan")
 
 
 def _from_geometry(

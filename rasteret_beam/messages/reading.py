@@ -13,7 +13,7 @@ import pyarrow as pa
 from rasteret_beam import point_index
 from rasteret_beam.errors import InvalidPointError, OptionError
 from rasteret_beam.messages import avro
-from rasteret_beam.points import COORDINATE_PAIRS, PointColumns
+from rasteret_beam.points import COORDINATE_PAIRS, PointColumns, number
 
 MESSAGE_FORMATS = ("json", "avro")
 
@@ -126,6 +126,8 @@ class MessageReader:
         if self.message_format == "json":
             for name in self._timestamps:
                 row[name] = None if row[name] is None else _moment(name, row[name])
+            for name in self._numbers:
+                row[name] = _coordinate(name, row[name])
         time_us = None
         if self.time_column:
             moment = _moment(self.time_column, given.get(self.time_column))
@@ -167,6 +169,12 @@ class MessageReader:
     def _timestamps(self) -> list[str]:
         return [field.name for field in self.schema if pa.types.is_timestamp(field.type)]
 
+    @functools.cached_property
+    def _numbers(self) -> list[str]:
+        """The columns of coordinates that are to hold numbers."""
+        names = () if self.columns.geometry_column is not None else self._coordinates or (_X, _Y)
+        return [name for name in names if pa.types.is_floating(self.schema.field(name).type)]
+
     def _found_pair(self, given: dict[str, Any]) -> tuple[str, str]:
         for pair in COORDINATE_PAIRS:
             if all(name in given for name in pair):
@@ -202,6 +210,17 @@ def _index(name: str, value: object) -> int:
         return point_index.hashed(value.encode(errors="surrogatepass"))
     msg = f"id {name!r} is {str(value)[:100]!r}, expected a whole number of 63 bits or text"
     raise InvalidPointError(msg)
+
+
+def _coordinate(name: str, value: object) -> object:
+    """A coordinate, which may be text as it may in files."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return number(value)
+    except ValueError as error:
+        msg = f"column {name!r} holds {value[:100]!r}, expected a number"
+        raise InvalidPointError(msg) from error
 
 
 def _moment(name: str, value: object) -> dt.datetime:

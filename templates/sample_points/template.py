@@ -34,7 +34,7 @@ TEMPLATE = Template(
         "prices": Parameter("Price table", kinds.INPUT_FILE, "Budget"),
         **parameters.READING,
         "points_query": Parameter("Query of points", kinds.TEXT, "BigQuery"),
-        "index_field": Parameter("Column of point_index", kinds.COLUMN, "BigQuery"),
+        "index_field": Parameter("Column of point_index", kinds.TABLE_COLUMN, "BigQuery"),
         "point_columns": Parameter("Columns of points", kinds.COLUMNS, "BigQuery"),
         "write_disposition": Parameter(
             "A table that is there", one_of(*WRITE_DISPOSITIONS), "BigQuery",

@@ -170,3 +170,15 @@ def test_a_reader_can_be_pickled():
     reader.read(_avro())
     again = pickle.loads(pickle.dumps(reader))  # noqa: S301 -- our own bytes
     assert again.read(_avro()) == reader.read(_avro())
+
+
+@pytest.mark.parametrize("schema", [None, TEXT.replace('"long"', '"double"')])
+def test_coordinates_of_json_may_be_text_as_in_files(schema):
+    reader = MessageReader(avro_schema=schema)
+    row = reader.read(_json(lon="9.01", lat="-1e1")).row
+    assert [row[name] for name in reader.schema.names[:2]] == [9.01, -10.0]
+    empty = reader.read(_json(lon="", lat=None)).row
+    table = pa.Table.from_pylist([row, empty], schema=reader.schema)
+    assert table.num_rows == 2
+    told = _error(reader, _json(lon="here", lat="1"))
+    assert "holds 'here', expected a number" in told

@@ -54,7 +54,10 @@ VALUES = {
     kinds.BYTES.regex: (
         ["1000", "20GB", "1.5GiB", "1.5 GiB", "3B", "2k"], ["", "GB", "1e9", "-1", "1 PB", "1.GB"],
     ),
-    kinds.COLUMN.regex: (["x", "lon_4326", "_a"], ["", "4x", "a b", "a-b", "a.b", "x;y"]),
+    kinds.COLUMN.regex: (
+        ["x", "lon_4326", "a b", "a.b", "4x", "x-1", "länge"], ["", " x", "x ", "a\nb"],
+    ),
+    kinds.TABLE_COLUMN.regex: (["x", "lon_4326", "_a"], ["", "4x", "a b", "a-b", "a.b", "x;y"]),
     kinds.CRS.regex: (
         ["EPSG:4326", "4326", "32631", "OGC:CRS84", "none"], ["", "EPSG:", "epsg:4326", "WGS84"],
     ),
