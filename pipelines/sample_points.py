@@ -112,8 +112,6 @@ def build(pipeline: beam.Pipeline, options: SamplePointsOptions) -> None:
     )
     job = _job(options, store)
     name, earlier = _resumed(pipeline, options, job, columns)
-    if options.replay and not load:
-        occupied.check_replay(store, options.output, name)
     points = read.points | "CheckColumns" >> CheckColumns(
         output_format="bigquery" if load else options.output_format, layout=options.layout,
         bands=job.options.bands,
@@ -168,9 +166,11 @@ def _resumed(
         job.options, job.filters, job.data_source, columns, options.output_format, options.layout,
         options.replay, __version__,
     )  # fmt: skip
-    if bigquery_flags.is_remote(options):
-        return "", None
-    name = resuming.name_of(options.mode, job.store, (job.collection, options.points), choices)
+    name = "" if bigquery_flags.is_remote(options) else resuming.name_of(
+        options.mode, job.store, (job.collection, options.points), choices,
+    )
+    if options.replay and not bigquery_flags.is_table(options.output):
+        occupied.check_replay(job.store, options.output, name)
     if options.mode != "resume":
         return name, None
     resuming.check_open(options.output, name)
