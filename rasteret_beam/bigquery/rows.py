@@ -12,8 +12,8 @@ import shapely
 
 from rasteret_beam.errors import PointsError
 from rasteret_beam.grid import crs
-from rasteret_beam.point_index import hashed_all
 from rasteret_beam.points import EXTENSION_METADATA, EXTENSION_NAME, to_points
+from rasteret_beam.points.index import hashed_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from rasteret_beam import point_index
 from rasteret_beam.errors import InvalidPointError, OptionError
 from rasteret_beam.messages import avro
 from rasteret_beam.points import COORDINATE_PAIRS, PointColumns, number
+from rasteret_beam.points import index as point_index
 
 MESSAGE_FORMATS = ("json", "avro")
 

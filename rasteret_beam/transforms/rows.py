@@ -11,11 +11,12 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from rasteret_beam import point_index, points, schema
+from rasteret_beam import points, schema
 from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch
 from rasteret_beam.errors import PointsError
 from rasteret_beam.points import BATCH_ROWS, PointColumns
-from rasteret_beam.tabulating import tabulate
+from rasteret_beam.points import index as point_index
+from rasteret_beam.points.tabulating import tabulate
 from rasteret_beam.transforms._held import fullest
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs

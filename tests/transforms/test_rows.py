@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rasteret_beam import BatchPoints, PointColumns, PointsError
-from rasteret_beam.tabulating import tabulate
+from rasteret_beam.points.tabulating import tabulate
 from rasteret_beam.transforms.rows import _BatchFn
 
 COLUMNS = PointColumns(crs="EPSG:4326")
