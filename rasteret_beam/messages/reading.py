@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import functools
@@ -127,7 +128,7 @@ class MessageReader:
             for name in self._timestamps:
                 row[name] = None if row[name] is None else _moment(name, row[name])
             for name in self._numbers:
-                row[name] = _coordinate(name, row[name])
+                row[name] = _coordinate(row[name])
         time_us = None
         if self.time_column:
             moment = _moment(self.time_column, given.get(self.time_column))
@@ -212,15 +213,12 @@ def _index(name: str, value: object) -> int:
     raise InvalidPointError(msg)
 
 
-def _coordinate(name: str, value: object) -> object:
-    """A coordinate, which may be text as it may in files."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return number(value)
-    except ValueError as error:
-        msg = f"column {name!r} holds {value[:100]!r}, expected a number"
-        raise InvalidPointError(msg) from error
+def _coordinate(value: object) -> object:
+    """A coordinate, which may be text as it may in files; other text costs the point alone."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return number(value)
+    return value
 
 
 def _moment(name: str, value: object) -> dt.datetime:

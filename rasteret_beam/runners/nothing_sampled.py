@@ -25,9 +25,7 @@ def nothing_sampled(options: argparse.Namespace, told: Told) -> list[str]:
         reasons.append(_no_records(options))
     if not counts.get("points_read"):
         reasons.append(_no_points(options))
-    elif counts.get("points_invalid") == counts["points_read"]:
-        reasons.append(f"none of the {counts['points_read']:,} points has coordinates")
-    elif counts.get("records_read"):
+    elif counts.get("points_unmatched") and counts.get("records_read"):
         reasons.append(_no_match(options, told))
     return reasons
 

@@ -201,7 +201,7 @@ class OutputFiles:
         if not FileSystems.exists(self._manifest):
             return ""
         with FileSystems.open(self._manifest) as file:
-            text = str(file.read().decode())
+            text = str(file.read().decode(errors="replace"))
         return text if job_of(text) == self._told_job else ""
 
     def _clean(self, parts: Sequence[str]) -> None:

@@ -180,5 +180,6 @@ def test_coordinates_of_json_may_be_text_as_in_files(schema):
     empty = reader.read(_json(lon="", lat=None)).row
     table = pa.Table.from_pylist([row, empty], schema=reader.schema)
     assert table.num_rows == 2
-    told = _error(reader, _json(lon="here", lat="1"))
-    assert "holds 'here', expected a number" in told
+    # The point alone is lost then: the row is batched, and its dead letter tells of the text.
+    elsewhere = reader.read(_json(lon="here", lat="1")).row
+    assert [elsewhere[name] for name in reader.schema.names[:2]] == ["here", 1.0]

@@ -273,11 +273,6 @@ def _without_rows(place):
     return {"points": place / "none.parquet"}
 
 
-def _without_coordinates(place):
-    (place / "null.csv").write_text("x,y,plot\n,,a\n,,b\n")
-    return {"points": place / "null.csv"}
-
-
 @pytest.mark.usefixtures("collection")
 @pytest.mark.parametrize("join", ["broadcast", "partitioned"])
 @pytest.mark.parametrize(
@@ -287,7 +282,6 @@ def _without_coordinates(place):
         (lambda _: {"points_crs": "EPSG:32632"}, "is --points_crs EPSG:32632 that of the points"),
         (lambda _: {"bbox": "41,3,42,4"}, "no record meets --bbox 41,3,42,4; --bbox is xmin,ymin"),
         (_without_rows, "none.parquet has no rows"),
-        (_without_coordinates, "none of the 2 points has coordinates"),
     ],
 )
 def test_a_run_without_a_sample_asks_what_was_meant(place, sample, capsys, join, wrong, told):

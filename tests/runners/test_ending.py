@@ -17,7 +17,7 @@ from rasteret_beam.runners.told import Told
 
 STARTED = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc)
 SOUND = {
-    "points_read": 10, "points_with_rows": 7, "points_unmatched": 2, "points_invalid": 1,
+    "points_read": 10, "points_with_rows": 7, "points_unmatched": 3, "points_invalid": 0,
     "tiles_planned": 4, "tiles_fetched": 3, "tiles_sparse": 1,
 }  # fmt: skip
 
@@ -53,7 +53,7 @@ def test_a_sound_run_ends_with_0_and_all_its_facts(tmp_path, ending):
     assert (told["seconds"], told["version"]) == (90.25, rasteret_beam.__version__)
     assert told["counters"] == SOUND
     assert told["identities"]["points"] == {
-        "points_read": 10, "points_invalid": 1, "points_unmatched": 2, "points_with_rows": 7,
+        "points_read": 10, "points_invalid": 0, "points_unmatched": 3, "points_with_rows": 7,
         "holds": True,
     }  # fmt: skip
     assert told["options"] == {"runner": "FnApiRunner", "job_name": "one"}
