@@ -26,7 +26,7 @@ COORDINATE_PAIRS = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"), ("lng
 """Columns that are taken for coordinates where none are named, in this order."""
 EXTENSION_NAME = b"ARROW:extension:name"
 EXTENSION_METADATA = b"ARROW:extension:metadata"
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = logging.getLogger("rasteret_beam.points")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
