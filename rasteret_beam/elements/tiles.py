@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from rasteret_beam import memory
 from rasteret_beam.elements.batch import Batch
 
 if TYPE_CHECKING:
@@ -199,13 +200,23 @@ class DecodedTile(NamedTuple):
         """Gives which rows of ``pixels`` those of the tile are."""
         return row if self.rows is None else np.searchsorted(self.rows, row)
 
+    def picked(self, places: np.ndarray) -> np.ndarray:
+        """Gives pixels of all samples: the tile's dtype, shape (sample, ``len(places)``)."""
+        stored = self.pixels.transpose(1, 2, 0)
+        if not stored.flags.c_contiguous:
+            row, col = np.divmod(places, stored.shape[1])
+            return self.pixels[:, row, col]
+        # With an output, only this mode writes without a copy.
+        out = memory.empty((len(places), stored.shape[2]), stored.dtype)
+        np.take(stored.reshape(-1, stored.shape[2]), places, axis=0, out=out, mode="clip")
+        return out.T
+
     def take(self, sample: int, places: np.ndarray, out: np.ndarray) -> None:
         """Copies pixels of one sample to ``out``, of the tile's dtype and ``places``' shape."""
         stored = self.pixels.transpose(1, 2, 0)
         if stored.flags.c_contiguous:
             n_samples = stored.shape[2]
             at = places if n_samples == 1 else places * n_samples + sample
-            # With an output, only this mode writes without a copy.
             np.take(stored.reshape(-1), at, out=out, mode="clip")
         else:
             out[...] = self.pixels[sample][np.divmod(places, stored.shape[1])]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rasteret_beam import memory
 from rasteret_beam.elements import PointPixels
 from rasteret_beam.grid.tiling import tile_origin
 
@@ -51,11 +50,7 @@ class WantedPixels:
         whole = tile.rows is None
         if whole not in self._places:
             self._places[whole] = tile.places(*self._own)
-        places = self._places[whole]
-        pixels = memory.empty((len(tile.pixels), len(places)), tile.pixels.dtype)
-        for sample, out in enumerate(pixels):
-            tile.take(sample, places, out)
-        return PointPixels(pixels)
+        return PointPixels(tile.picked(self._places[whole]))
 
 
 def wanted_pixels(
