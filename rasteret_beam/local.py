@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from rasteret_beam import (
     collection,
+    memory,
     points,
     sampling,
     schema,
@@ -108,6 +109,7 @@ def sample_records(
         One row per (point, record, band), in no particular order; dead letters of
         points and tiles.
     """
+    memory.keep_freed()
     letters: list[DeadLetter] = []
     planner = Planner(records, options)
     blocks: dict[TileBlockKey, list[TilePoints]] = {}

@@ -1,24 +1,18 @@
-"""Memory that is used again."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+"""What becomes of memory that is freed."""
 
 import numpy as np
-import pyarrow as pa
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
+_LARGEST = 31 << 20
 
 
-def empty(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
-    """Gives an array that is not initialised, as ``numpy.empty``, from Arrow's memory pool.
+def keep_freed() -> None:
+    """Has the C library use memory again that is freed, in place of giving it back.
 
-    The pool keeps what is freed for a while. The C library gives it back to the system,
-    which clears each page again: for short-lived arrays of some 100 kB and more that can
-    cost more than what is done with them.
+    glibc maps an array of 128 kB and more from the system and unmaps it when it is freed,
+    so that the system clears every page of the next one: for arrays that live shortly
+    that can cost more than what is done with them. But it learns: once a mapped array is
+    freed, arrays of up to its size come from memory of which up to twice as much is kept
+    (mallopt(3), ``M_MMAP_THRESHOLD``; up to 32 MB). Here it learns before the work begins;
+    C libraries that do not learn lose nothing by it.
     """
-    kind = np.dtype(dtype)
-    n_bytes = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
-    buffer: Any = pa.allocate_buffer(n_bytes)
-    return np.frombuffer(buffer, kind).reshape(shape)
+    np.empty(_LARGEST, np.uint8)

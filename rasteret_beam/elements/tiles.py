@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rasteret_beam import memory
 from rasteret_beam.elements.batch import Batch
 
 if TYPE_CHECKING:
@@ -207,7 +206,7 @@ class DecodedTile(NamedTuple):
             row, col = np.divmod(places, stored.shape[1])
             return self.pixels[:, row, col]
         # With an output, only this mode writes without a copy.
-        out = memory.empty((len(places), stored.shape[2]), stored.dtype)
+        out = np.empty((len(places), stored.shape[2]), stored.dtype)
         np.take(stored.reshape(-1, stored.shape[2]), places, axis=0, out=out, mode="clip")
         return out.T
 

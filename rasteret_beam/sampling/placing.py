@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rasteret_beam import memory
 from rasteret_beam.elements import PointPixels
 from rasteret_beam.grid.tiling import block_shape, tile_origin, touched_tiles
 
@@ -196,7 +195,7 @@ class PlacedPoints:
     def pixels(self, at: int) -> np.ndarray:
         """Gives the owned points' own pixels of one band, the file's dtype; 0 where failed."""
         points, source = self.batch.points, self.batch.source
-        sample, found = source.samples[at], memory.empty(len(self.owned), source.layout.dtype)
+        sample, found = source.samples[at], np.empty(len(self.owned), source.layout.dtype)
         for number, start, stop in self.where.spans:
             tile = self.batch.tiles.get(number)
             if tile is None:

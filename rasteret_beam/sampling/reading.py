@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from rasteret_beam import memory
 from rasteret_beam.elements import PixelWindows
 from rasteret_beam.grid.rings import window_offsets
 from rasteret_beam.grid.tiling import tile_origin, touched_tiles
@@ -59,7 +58,7 @@ def read_whole(placed: PlacedPoints, centres: Centres, at: int) -> np.ndarray:
     """
     points, n_inside = centres.points, centres.n_inside
     n_pixels = (2 * placed.batch.points.radius + 1) ** 2
-    pixels = memory.empty((len(points), n_pixels), placed.batch.source.layout.dtype)
+    pixels = np.empty((len(points), n_pixels), placed.batch.source.layout.dtype)
     _read_inside(placed, points[:n_inside], pixels[:n_inside], at)
     for piece in _pieces(placed.where, centres):
         _read_piece(placed, piece, pixels[n_inside:], at)
@@ -80,7 +79,7 @@ def _read_inside(placed: PlacedPoints, points: np.ndarray, out: np.ndarray, at: 
         if radius < _SMALL_RADIUS:
             # Windows of a few pixels: to cut each out costs twice what its pixels do.
             width = decoded.pixels.shape[2]
-            flat = memory.empty((len(row), len(down)), np.int64)
+            flat = np.empty((len(row), len(down)), np.int64)
             np.add((row * width + col)[:, np.newaxis], down * width + across, out=flat)
             decoded.take(sample, flat, out[mine])
         else:
@@ -196,7 +195,7 @@ def _read_piece(placed: PlacedPoints, piece: _Piece, out: np.ndarray, at: int) -
     """Copies a piece of windows from its tile."""
     decoded = _with_surroundings(placed.batch, piece.number)
     places = decoded.places(piece.row[:, :, np.newaxis], piece.col[:, np.newaxis])
-    found = memory.empty(piece.hit.shape, out.dtype)
+    found = np.empty(piece.hit.shape, out.dtype)
     decoded.take(placed.batch.source.samples[at], places.reshape(found.shape), found)
     piece.put(out, found)
 

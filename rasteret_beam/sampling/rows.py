@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rasteret_beam import memory, schema
+from rasteret_beam import schema
 from rasteret_beam.elements import SampleBatch
 from rasteret_beam.sampling.outcomes import outcomes_of
 
@@ -66,16 +66,12 @@ class Rows(NamedTuple):
 
     def in_block(self, batch: TileBatch, options: SampleOptions) -> SampleBatch:
         """Gives them as rows of a batch's block and record."""
-        values = self.values
-        if values.dtype != np.float64:
-            values = memory.empty(self.values.shape, np.float64)
-            values[...] = self.values
         samples = schema.make_samples(
             options,
             self.shared.arrays,
             record=batch.source.record,
             band=self.band,
-            value=values,
+            value=self.values.astype(np.float64, copy=False),
             status_codes=self.codes if self.codes.any() else None,
         )
         crs, event_time = batch.points.planned.crs, self.shared.event_time

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from rasteret_beam import memory, schema
+from rasteret_beam import schema
 from rasteret_beam.elements import SampleBatch
 from rasteret_beam.grid.rings import rings, squared_distance
 from rasteret_beam.sampling.outcomes import outcomes_of
@@ -39,8 +39,7 @@ def finish(batch: SampleBatch) -> SampleBatch:
     """
     if batch.neighbours is None:
         return batch
-    values = memory.empty(batch.neighbours.shape, np.float64)
-    values[...] = batch.neighbours
+    values = batch.neighbours.astype(np.float64)
     column = schema.lists(values, np.ones(len(values), bool))
     samples = _with_column(batch.samples, _NEIGHBOURS, column)
     return dataclasses.replace(batch, samples=samples, neighbours=None)

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 from isal import isal_zlib
 
-from rasteret_beam import memory
 from rasteret_beam.errors import DecodeError
 from rasteret_beam.tiff.tags import Compression, ExtraSample, Photometric
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 def _fill(decode: Callable[..., Any], data: Stored, size: int) -> Buffer:
     # Not into a bytearray: to clear it costs up to a fifth of the decoding.
-    return decode(data, out=memory.empty(size, np.uint8))
+    return decode(data, out=np.empty(size, np.uint8))
 
 
 def _copy(data: Stored, size: int) -> Buffer:

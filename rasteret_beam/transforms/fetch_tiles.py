@@ -11,6 +11,7 @@ from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.transforms.trigger import DefaultTrigger
 from apache_beam.utils.windowed_value import WindowedValue
 
+from rasteret_beam import memory
 from rasteret_beam.elements import (
     Batch,
     BlockRows,
@@ -143,6 +144,7 @@ class _FetchFn(beam.DoFn):
         self._counters = Counters(*running.JobCounts._fields)
 
     def setup(self) -> None:
+        memory.keep_freed()
         self._pool = concurrent.futures.ThreadPoolExecutor(_CONCURRENT_JOBS, "fetch-tiles")
         self._cache = tile_cache.of_process(self._cache_bytes)
 

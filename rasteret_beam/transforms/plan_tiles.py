@@ -8,6 +8,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import AsList, AsSingleton
 
+from rasteret_beam import memory
 from rasteret_beam.elements import Batch, PointBatch, Record, SampleBatch, TileBlockKey
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.planning import NO_TILE, PlanCounts, Planner, Tally
@@ -67,6 +68,9 @@ class _PlanFn(beam.DoFn):
         self._options = options
         self._records: list[Record] | None = None
         self._counters, self._extents = Counters(*PlanCounts._fields), Extents()
+
+    def setup(self) -> None:
+        memory.keep_freed()
 
     def process(
         self, batch: PointBatch, records: list[Record], only: Replay | None = None,

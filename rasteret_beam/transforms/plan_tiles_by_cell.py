@@ -11,7 +11,7 @@ from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, Repeatedly
 from apache_beam.transforms.window import GlobalWindows, TimestampCombiner
 
-from rasteret_beam import collection
+from rasteret_beam import collection, memory
 from rasteret_beam.collection import Atlas, CollectionQuery, Fragment, Survey
 from rasteret_beam.collection.own_atlas import OwnAtlas, atlas_of_process
 from rasteret_beam.collection.refreshing import query_digest
@@ -178,6 +178,7 @@ class _WithAtlasFn(beam.DoFn):
         self._query, self._name = query, query_digest(query)
 
     def setup(self) -> None:
+        memory.keep_freed()
         self._own: OwnAtlas | None = None
 
     def _which(self, handed: Atlas | None) -> Atlas:
