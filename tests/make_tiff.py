@@ -77,7 +77,7 @@ class TiffOptions:
     pixel_is_point: bool = False  # write coordinates of pixel centres
     epsg: int | None = 32633
     geographic: bool | None = None  # None: where the code is 4000..4999
-    geokeys: Mapping[int, Any] = field(default_factory=dict)  # int, float, text; None takes away
+    geokeys: Mapping[int, Any] = field(default_factory=dict)  # int, float(s), text; None: away
     tags: Mapping[int, RawTag | None] = field(default_factory=dict)  # add, replace, take away
     descending: bool = False  # tags from the highest to the lowest
     ifd_at_end: bool = False  # behind the tiles
@@ -321,9 +321,10 @@ def geokey_tags(keys: Mapping[int, Any]) -> dict[int, RawTag]:
         if isinstance(value, str):
             directory += [key, Tag.GEO_ASCII_PARAMS, len(value) + 1, len(text)]
             text += value + "|"
-        elif isinstance(value, float):
-            directory += [key, Tag.GEO_DOUBLE_PARAMS, 1, len(doubles)]
-            doubles.append(value)
+        elif isinstance(value, (float, tuple)):
+            numbers = value if isinstance(value, tuple) else (value,)
+            directory += [key, Tag.GEO_DOUBLE_PARAMS, len(numbers), len(doubles)]
+            doubles.extend(numbers)
         else:
             directory += [key, 0, 1, int(value)]
     tags: dict[int, RawTag] = {Tag.GEO_KEY_DIRECTORY: (SHORT, directory)}

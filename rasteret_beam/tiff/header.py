@@ -22,7 +22,8 @@ from rasteret_beam.tiff.gdal_metadata import (
     nodata_item,
     parse_nodata,
 )
-from rasteret_beam.tiff.geokeys import GeoKeys, crs_text, parse_geokeys
+from rasteret_beam.tiff.geokey_crs import crs_text
+from rasteret_beam.tiff.geokeys import GeoKeys, parse_geokeys
 from rasteret_beam.tiff.ifd import read_directory, read_values
 from rasteret_beam.tiff.tags import (
     RASTER_PIXEL_IS_POINT,
@@ -90,7 +91,7 @@ class TiffHeader:
         origin: (x, y) of the outer corner of the first pixel.
         pixel_scale: Tag 33550 as stored, or ().
         tiepoint: Tag 33922 as stored, or ().
-        crs_text: ``EPSG:n``, WKT or a PROJ string; None where the file names no CRS.
+        crs_text: ``EPSG:n``, WKT, PROJJSON or a PROJ string; None where the file names no CRS.
     """
 
     width: int

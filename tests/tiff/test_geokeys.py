@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from make_tiff import geokey_tags, make_tiff
 
 from rasteret_beam.errors import UnsupportedTiffError
-from rasteret_beam.tiff.geokeys import crs_text, parse_geokeys
+from rasteret_beam.grid.crs import normalise
+from rasteret_beam.tiff.geokey_crs import crs_text
+from rasteret_beam.tiff.geokeys import parse_geokeys
 from rasteret_beam.tiff.header import read_header
 from rasteret_beam.tiff.tags import USER_DEFINED, GeoKey, Tag
 
@@ -165,17 +167,129 @@ def test_a_prime_meridian_is_kept():
     assert pyproj.CRS(_text(keys)).prime_meridian.longitude == 2.5
 
 
+AIRY = {GeoKey.SEMI_MAJOR_AXIS: 6377563.396, GeoKey.INVERSE_FLATTENING: 299.3249646}
+CLARKE_1866 = {GeoKey.SEMI_MAJOR_AXIS: 6378206.4, GeoKey.INVERSE_FLATTENING: 294.978698213898}
+OWN_GEODETIC = {GeoKey.GT_MODEL_TYPE: 2, GeoKey.GEODETIC_CRS: USER_DEFINED}
+PARIS = {GeoKey.PRIME_MERIDIAN_LONGITUDE: 2.33722917}
+NAD27, UTM_14N = 6267, 16014
+
+
+def _from_wgs84(crs: str, lon: float, lat: float) -> tuple[float, float]:
+    """Where a place of EPSG:4326 is in a CRS, datum shift and all."""
+    return pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(lon, lat)
+
+
+@pytest.mark.parametrize("axes", [{}, CLARKE_1866], ids=["its code", "its code and axes"])
+def test_a_geodetic_crs_of_ones_own_over_a_known_datum_is_shifted_as_the_datum_is(axes):
+    text = _text({**OWN_GEODETIC, GeoKey.GEODETIC_DATUM: NAD27, **axes})
+    expected = _from_wgs84("EPSG:4267", -67.0, 45.0)
+    assert expected[0] != pytest.approx(-67.0, abs=1e-4)
+    assert _from_wgs84(text, -67.0, 45.0) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("code", [4267, 4314, 4326])
+def test_a_datum_alone_is_its_geographic_crs(code):
+    assert normalise(_text({**OWN_GEODETIC, GeoKey.GEODETIC_DATUM: code + 2000})) == f"EPSG:{code}"
+
+
+def test_a_datum_without_a_crs_in_degrees_is_a_crs_in_degrees():
+    ntf_paris = 6807
+    crs = pyproj.CRS(_text({**OWN_GEODETIC, GeoKey.GEODETIC_DATUM: ntf_paris, **PARIS}))
+    assert crs.axis_info[0].unit_name == "degree"
+    assert crs.datum.name == "Nouvelle Triangulation Francaise (Paris)"
+
+
+def test_a_projection_of_ones_own_over_a_known_datum_is_shifted_as_the_datum_is():
+    keys = {**PROJECTED, GeoKey.GEODETIC_CRS: USER_DEFINED, GeoKey.GEODETIC_DATUM: NAD27}
+    text = _text({**keys, GeoKey.PROJECTION: UTM_14N, **CLARKE_1866})
+    expected = _from_wgs84("EPSG:26714", -101.0, 40.0)
+    assert _from_wgs84(text, -101.0, 40.0) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("own", [AIRY, {**CLARKE_1866, GeoKey.PRIME_MERIDIAN_LONGITUDE: 2.5}])
+def test_axes_and_meridian_of_ones_own_go_before_those_of_the_datum(own):
+    crs = pyproj.CRS(_text({**OWN_GEODETIC, GeoKey.GEODETIC_DATUM: NAD27, **own}))
+    assert crs.ellipsoid.semi_major_metre == own[GeoKey.SEMI_MAJOR_AXIS]
+    assert crs.prime_meridian.longitude == own.get(GeoKey.PRIME_MERIDIAN_LONGITUDE, 0)
+
+
+def test_a_datum_that_is_not_known_leaves_the_axes():
+    crs = pyproj.CRS(_text({**OWN_GEODETIC, GeoKey.GEODETIC_DATUM: 6999, **AIRY}))
+    assert crs.ellipsoid.semi_major_metre == AIRY[GeoKey.SEMI_MAJOR_AXIS]
+
+
+@pytest.mark.parametrize(
+    "shift", [(-87.0, -98.0, -121.0), (446.448, -125.157, 542.06, 0.15, 0.247, 0.842, -20.489)],
+)
+def test_a_shift_to_wgs84_that_the_keys_spell_is_kept(shift):
+    words = f"+ellps=airy +towgs84={','.join(map(str, shift))} +type=crs"
+    text = _text({**OWN_GEODETIC, **AIRY, GeoKey.TO_WGS84: shift})
+    expected = _from_wgs84(f"+proj=longlat {words}", -1.0, 52.0)
+    assert expected[0] != pytest.approx(-1.0, abs=1e-4)
+    assert _from_wgs84(text, -1.0, 52.0) == pytest.approx(expected, abs=1e-9)
+    keys = {**PROJECTED, **AIRY, GeoKey.PROJECTION_METHOD: 24, GeoKey.TO_WGS84: shift}
+    expected = _from_wgs84(f"+proj=sinu {words}", -1.0, 52.0)
+    assert _from_wgs84(_text(keys), -1.0, 52.0) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_known_datum_goes_before_a_shift_to_wgs84():
+    keys = {**OWN_GEODETIC, GeoKey.GEODETIC_DATUM: NAD27, GeoKey.TO_WGS84: (0.0, 0.0, 0.0)}
+    expected = _from_wgs84("EPSG:4267", -67.0, 45.0)
+    assert _from_wgs84(_text(keys), -67.0, 45.0) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("unit", "metres"), [(9002, 0.3048), (US_FOOT, 1200 / 3937)])
+def test_a_projected_code_in_another_unit_has_the_units_of_the_file(unit, metres):
+    text = _text({GeoKey.PROJECTED_CRS: 26910, GeoKey.PROJECTED_LINEAR_UNITS: unit})
+    easting, northing = _from_wgs84("EPSG:26910", -122.0, 45.0)
+    found = _from_wgs84(text, -122.0, 45.0)
+    assert found == pytest.approx((easting / metres, northing / metres), abs=1e-3)
+    assert normalise(text) != "EPSG:26910"
+
+
+@pytest.mark.parametrize(("code", "unit"), [(32633, 9001), (2263, US_FOOT), (32633, 8999)])
+def test_a_projected_code_in_its_own_unit_or_one_that_says_nothing_is_the_code(code, unit):
+    keys = {GeoKey.PROJECTED_CRS: code, GeoKey.PROJECTED_LINEAR_UNITS: unit}
+    assert _text(keys) == f"EPSG:{code}"
+
+
+@pytest.mark.parametrize(
+    ("unit", "metres"),
+    [({GeoKey.PROJECTED_LINEAR_UNITS: 9039}, 0.201166195164),
+     ({GeoKey.PROJECTED_LINEAR_UNITS: 32767, GeoKey.PROJECTED_LINEAR_UNIT_SIZE: 5.0}, 5.0)],
+    ids=["links", "own"],
+)  # fmt: skip
+def test_a_projection_of_ones_own_may_be_in_any_unit_that_has_a_size(unit, metres):
+    sphere = {GeoKey.SEMI_MAJOR_AXIS: 6371000.0, GeoKey.SEMI_MINOR_AXIS: 6371000.0}
+    keys = {**PROJECTED, GeoKey.PROJECTION_METHOD: 24, **sphere, **unit}
+    _, y = _project(pyproj.CRS(_text(keys)), 0.0, 60.0)
+    assert y == pytest.approx(6371000.0 * np.radians(60) / metres, rel=1e-9)
+
+
 REFUSED = {
     "oblique mercator": ({**PROJECTED, GeoKey.PROJECTION_METHOD: 3, **GRS80}, "method 3"),
     "no method": ({**PROJECTED, **GRS80}, "method None"),
     "a projection beside utm": ({**PROJECTED, GeoKey.PROJECTION: 19916, **GRS80}, "EPSG:19916"),
-    "links": (
-        {**PROJECTED, GeoKey.PROJECTION_METHOD: 1, GeoKey.PROJECTED_LINEAR_UNITS: 9039, **GRS80},
-        "linear unit 9039",
+    "no unit of EPSG's": (
+        {**PROJECTED, GeoKey.PROJECTION_METHOD: 1, GeoKey.PROJECTED_LINEAR_UNITS: 8999, **GRS80},
+        "linear unit 8999",
+    ),
+    "a unit without its size": (
+        {
+            **PROJECTED, GeoKey.PROJECTION_METHOD: 1, **GRS80,
+            GeoKey.PROJECTED_LINEAR_UNITS: USER_DEFINED,
+        },
+        "linear unit 32767",
     ),
     "grads": (
         {**PROJECTED, GeoKey.PROJECTION_METHOD: 1, GeoKey.GEOG_ANGULAR_UNITS: 9105, **GRS80},
         "angular unit 9105",
+    ),
+    "grads of the geodetic code": (
+        {**PROJECTED, GeoKey.PROJECTION_METHOD: 1, GeoKey.GEODETIC_CRS: 4807}, "angular unit 9105",
+    ),
+    "a shift of two numbers": (
+        {GeoKey.GEODETIC_CRS: USER_DEFINED, **GRS80, GeoKey.TO_WGS84: (1.0, 2.0)}, "3 or 7",
     ),
     "no body": ({**PROJECTED, GeoKey.PROJECTION_METHOD: 1}, "axes"),
     "own datum without axes": ({GeoKey.GEODETIC_CRS: USER_DEFINED}, "axes"),
