@@ -6,6 +6,7 @@ that would grow beyond it fails (or is cut, where libtiff cuts) before it takes 
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -232,26 +233,34 @@ def _lerc_shape(data: bytes, layout: TileLayout) -> tuple[int, int]:
 
 
 def masked_value(layout: TileLayout) -> float:
-    """Gives what a pixel without data reads as: NaN (floats), nodata, or 0."""
-    if np.dtype(layout.dtype).kind == "f":
+    """Gives what a pixel without data reads as: NaN (floats), nodata where it fits, or 0."""
+    dtype, nodata = np.dtype(layout.dtype), layout.nodata
+    if dtype.kind == "f":
         return float("nan")
-    return sparse_value(layout)
+    if nodata is None or not np.isfinite(nodata):
+        return 0
+    info = np.iinfo(dtype)
+    return int(nodata) if int(nodata) == nodata and info.min <= nodata <= info.max else 0
 
 
 def sparse_value(layout: TileLayout) -> float:
-    """Gives what the pixels of a sparse tile read as: nodata where the type holds it, else 0.
+    """Gives what the pixels of a sparse tile read as: nodata, or 0 without one.
 
-    GDAL's rule, for tiles that have no bytes.
+    GDAL's rule, for tiles that have no bytes. Of integers the nearest that the type
+    holds: 255 for a nodata of 300 in a byte.
     """
-    dtype = np.dtype(layout.dtype)
-    nodata = layout.nodata
+    dtype, nodata = np.dtype(layout.dtype), layout.nodata
     if nodata is None:
         return 0
     if dtype.kind == "f":
         return float(nodata)
+    if np.isnan(nodata):
+        return 0
     info = np.iinfo(dtype)
-    exact = np.isfinite(nodata) and int(nodata) == nodata and info.min <= nodata <= info.max
-    return int(nodata) if exact else 0
+    if not info.min <= nodata <= info.max:
+        return info.max if nodata > 0 else info.min
+    rounded = math.floor(abs(nodata) + 0.5) if isinstance(nodata, float) else abs(nodata)
+    return min(rounded, info.max) if nodata > 0 else -rounded
 
 
 BYTE_DECODERS: Mapping[int, ByteDecoder] = {

@@ -12,6 +12,7 @@ _CALIBRATION_ITEM = re.compile(
     r'<Item name="[^"]*" sample="(\d{1,5})" role="(scale|offset|unittype)"[^>]*>([^<]*)<',
 )
 
+_MICROSOFT_NAN = re.compile(r"[+-]?1\.#(IND|[QS]NAN)0*")
 _MAX_INTEGER = 2**64 - 1
 """No pixel is an integer beyond it; numpy takes none."""
 
@@ -60,11 +61,15 @@ def nodata_item(text: str) -> str | None:
 def parse_nodata(text: str | None) -> float | None:
     """Gives the number a nodata text spells: an exact int where it is one, else a float.
 
-    >>> parse_nodata("-9223372036854775807"), parse_nodata("nan"), parse_nodata("n/a")
+    Microsoft's old libraries print NaN as ``-1.#IND`` or ``1.#QNAN``.
+
+    >>> parse_nodata("-9223372036854775807"), parse_nodata("-1.#IND"), parse_nodata("n/a")
     (-9223372036854775807, nan, None)
     """
     if text is None:
         return None
+    if _MICROSOFT_NAN.fullmatch(text):
+        return math.nan
     try:
         number = int(text)
     except ValueError:

@@ -238,6 +238,12 @@ def test_nodata_beyond_2_to_the_53_is_an_exact_integer():
     assert parse_nodata("18446744073709551615") == 18446744073709551615
 
 
+@pytest.mark.parametrize("text", ["-1.#IND", "1.#QNAN", "-1.#IND00"])
+def test_nodata_nan_as_microsofts_libraries_print_it_is_nan(text):
+    assert _header(nodata=text).nodata_text == text
+    assert math.isnan(parse_nodata(text))
+
+
 def test_nodata_nan_is_a_number():
     assert math.isnan(parse_nodata("nan"))
     assert parse_nodata("-1.5e3") == -1500.0

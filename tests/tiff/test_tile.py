@@ -232,9 +232,23 @@ def test_a_sparse_tile_holds_nodata():
     assert (found == 777).all()
 
 
-@pytest.mark.parametrize("nodata", [None, -1.0, 70000.0, 1.5, float("nan"), float("inf")])
-def test_a_sparse_integer_tile_is_0_where_nodata_is_none_or_does_not_fit(nodata):
+@pytest.mark.parametrize("nodata", [None, float("nan")])
+def test_a_sparse_integer_tile_is_0_where_nodata_is_none_or_nan(nodata):
     assert (sparse_tile(dataclasses.replace(LAYOUT, nodata=nodata)) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "expected"),
+    [
+        ("uint16", -1.0, 0), ("uint16", 70000, 65535), ("uint16", 1.5, 2), ("int16", -1.5, -2),
+        ("uint8", 254.5, 255), ("int8", float("-inf"), -128), ("int64", 1e300, 2**63 - 1),
+        ("uint64", float(2**64), 2**64 - 1), ("int64", -float(2**63), -(2**63)),
+    ],
+)  # fmt: skip
+def test_a_sparse_integer_tile_holds_the_integer_nearest_to_nodata(dtype, nodata, expected):
+    found = sparse_tile(dataclasses.replace(LAYOUT, dtype=dtype, nodata=nodata))
+    assert found.dtype == dtype
+    assert (found == np.array(expected, dtype)).all()
 
 
 def test_a_sparse_float_tile_holds_nan_nodata():
