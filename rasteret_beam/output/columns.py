@@ -1,4 +1,4 @@
-"""Names of columns that an output gives itself, and that no column of the user's may have."""
+"""Names of columns that an output gives itself, and that no band or user's column may have."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from rasteret_beam import schema
 from rasteret_beam.errors import OptionError
-from rasteret_beam.output.formats import added_names
+from rasteret_beam.output.formats import added_names, check_format
 from rasteret_beam.output.parts import RESERVED
 
 if TYPE_CHECKING:
@@ -17,6 +17,38 @@ if TYPE_CHECKING:
     from rasteret_beam.output.layouts import Layout
 
 _NEIGHBOURHOOD = pa.field("neighbourhood_values", pa.list_(pa.float64()))
+
+
+def check_output(output_format: str, layout: Layout) -> None:
+    """Refuses what is no format or layout, or has a column named like one of its bands.
+
+    Args:
+        output_format: One of ``output.FORMATS``.
+        layout: What a row is.
+
+    Raises:
+        OptionError: No such format or layout, no bands where they are needed, or a band
+            whose column would take the place of another.
+    """
+    check_format(output_format)
+    layout.check()
+    beside, of_format = layout.names_beside_bands, added_names(output_format)
+    if not beside:
+        return
+    # To BigQuery names are the same in upper and lower case.
+    same = str.lower if output_format == "bigquery" else str
+    ours = {same(name) for name in beside}
+    taken = [
+        band for band in layout.bands
+        if same(band) in ours or band.lower() in of_format or band.startswith(RESERVED)
+    ]  # fmt: skip
+    if taken:
+        msg = (
+            f"Bands {taken} have names that other columns of layout {layout.name!r} and "
+            f"output_format {output_format!r} have; give layout 'array' or 'long', where bands "
+            "are no columns"
+        )
+        raise OptionError(msg)
 
 
 def check_columns(names: Iterable[str], output_format: str, layout: Layout) -> None:

@@ -76,6 +76,15 @@ class Layout(NamedTuple):
         # Whoever brings neighbourhoods, they are taken for those of the samples.
         return (*values, *map(_around, self.bands), _NEIGHBOURHOOD, _BAND_STATUSES)
 
+    @property
+    def names_beside_bands(self) -> tuple[str, ...]:
+        """Names of columns that stand beside those of the bands; none where bands have none."""
+        if self.name != "wide":
+            return ()
+        # A band of this name would be made a text, as the column of samples is.
+        record = (*_OF_A_RECORD, "band")
+        return (*record, _STATUS, _BAND_STATUSES, *map(_around, self.bands))
+
     def tables(self, rows: Rows) -> Iterator[pa.Table]:
         """Gives the rows of a file in their order, some ten thousand at a time.
 

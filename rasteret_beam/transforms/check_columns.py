@@ -9,7 +9,7 @@ import pyarrow as pa
 from rasteret_beam import bigquery, schema
 from rasteret_beam.elements import PointBatch
 from rasteret_beam.output import Layout
-from rasteret_beam.output.columns import check_columns
+from rasteret_beam.output.columns import check_columns, check_output
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -26,13 +26,18 @@ class CheckColumns(beam.PTransform):
         bands: Likewise.
 
     Raises:
-        OptionError: While running: a column has a name that format or layout gives.
+        OptionError: What ``WriteSamples`` refuses when it is built. While running: a column
+            has a name that format or layout gives.
         OutputError: Likewise: a list has a null, and BigQuery no form for that.
     """
 
     output_format: str
     layout: str
     bands: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Checks format, layout and bands: of a run that only plans nobody else does."""
+        check_output(self.output_format, Layout(self.layout, self.bands))
 
     def expand(self, points: beam.PCollection[PointBatch]) -> beam.PCollection[PointBatch]:
         """One ParDo."""

@@ -15,9 +15,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from rasteret_beam.elements import DeadLetter, SampleBatch
 from rasteret_beam.output import Layout, part_writer
-from rasteret_beam.output.columns import check_columns, user_names
+from rasteret_beam.output.columns import check_columns, check_output, user_names
 from rasteret_beam.output.earlier import KeptRows
-from rasteret_beam.output.formats import PLACED_FORMATS, check_format
+from rasteret_beam.output.formats import PLACED_FORMATS
 from rasteret_beam.output.part_writer import PartWriter
 from rasteret_beam.output.parts import Part
 from rasteret_beam.output.shard_files import ShardTask, plan_files
@@ -67,9 +67,9 @@ class WriteSamples(beam.PTransform):
         kept: What of an earlier run counts, as ``SamplePoints`` (or ``FetchTiles``) gives it.
 
     Raises:
-        OptionError: The format or layout is not known, or there are no bands; or rows in
-            windows are to have some of an earlier run. While running: a column of the
-            user's has a name that format or layout gives.
+        OptionError: The format or layout is not known, there are no bands, or one has the
+            name of another column; or rows in windows are to have some of an earlier run.
+            While running: a column of the user's has a name that format or layout gives.
     """
 
     folder: str
@@ -82,8 +82,7 @@ class WriteSamples(beam.PTransform):
     def __post_init__(self) -> None:
         """Checks format and layout, and takes ``file://`` off the folder."""
         self.folder = output_folder(self.folder)
-        check_format(self.output_format)
-        Layout(self.layout, tuple(self.bands)).check()
+        check_output(self.output_format, Layout(self.layout, tuple(self.bands)))
 
     def expand(self, samples: beam.PCollection[SampleBatch]) -> beam.PCollection[str]:
         """Writes parts, gathers what is known of them, writes files, gives them their names."""

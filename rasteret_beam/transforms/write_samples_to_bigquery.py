@@ -17,6 +17,7 @@ from rasteret_beam.bigquery import Load, table_fields
 from rasteret_beam.elements import SampleBatch
 from rasteret_beam.errors import OptionError
 from rasteret_beam.output import Layout
+from rasteret_beam.output.columns import check_output
 from rasteret_beam.output.manifest import WrittenFile
 from rasteret_beam.transforms._bigquery_jobs import check_dataset, run_load
 from rasteret_beam.transforms._folders import delete, remove_folder, writing
@@ -64,8 +65,9 @@ class WriteSamplesToBigQuery(beam.PTransform):
         project: Where the jobs run; by default the table's.
 
     Raises:
-        OptionError: The layout is not known, there are no bands, windows are too short,
-            or what they would write takes the place of other rows.
+        OptionError: The layout is not known, there are no bands, or one has the name of
+            another column; windows are too short, or what they would write takes the place
+            of other rows.
     """
 
     load: Load
@@ -76,7 +78,7 @@ class WriteSamplesToBigQuery(beam.PTransform):
 
     def __post_init__(self) -> None:
         """Checks the layout."""
-        Layout(self.layout, tuple(self.bands)).check()
+        check_output("bigquery", Layout(self.layout, tuple(self.bands)))
 
     def expand(self, samples: beam.PCollection[SampleBatch]) -> beam.PCollection[str]:
         """Writes files, loads those of a window together, takes them away."""

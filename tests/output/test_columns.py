@@ -10,7 +10,7 @@ from rasteret_beam import schema
 from rasteret_beam.errors import OptionError
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.output import FORMATS, Layout
-from rasteret_beam.output.columns import check_columns, user_names
+from rasteret_beam.output.columns import check_columns, check_output, user_names
 
 BANDS = ("B1", "B2")
 UNDERLINED = ("_lon", "_lat", "_place", "_unit")
@@ -57,3 +57,25 @@ def test_the_users_status_and_neighbourhoods_are_the_users():
     columns = pa.schema({"neighbourhood_values": pa.string(), "status": pa.string()})
     found = user_names(schema.sample_schema(SampleOptions(bands=("B1",)), columns))
     assert found == ["neighbourhood_values", "status"]
+
+
+@pytest.mark.parametrize(("output_format", "band"), [
+    ("parquet", "status"), ("csv", "datetime"), ("parquet", "point_index"), ("csv", "record_id"),
+    ("parquet", "band_statuses"), ("parquet", "band"), ("csv", "B1_neighbourhood_values"),
+    ("geoparquet", "geometry"), ("geoparquet", "geometry_bbox"), ("bigquery", "GEOG"),
+    ("bigquery", "Status"), ("parquet", "rasteret_beam:place"),
+])  # fmt: skip
+def test_a_band_whose_column_would_take_the_place_of_another_is_refused(output_format, band):
+    with pytest.raises(OptionError, match=rf"Bands \['{band}'\] .*give layout 'array' or 'long'"):
+        check_output(output_format, Layout("wide", ("B1", band)))
+    for layout in ("long", "array"):
+        check_output(output_format, Layout(layout, ("B1", band)))
+
+
+def test_a_band_keeps_names_that_no_other_column_of_its_rows_has():
+    bands = ("value", "geometry", "geog", "Status", "B1", "neighbourhood_values")
+    check_output("csv", Layout("wide", bands))
+    rows = [batch([1.0], [2.0], of=record(), band=b, value=[n]) for n, b in enumerate(bands)]
+    (row,) = pq.read_table(one_file(*rows, layout=Layout("wide", bands))).to_pylist()
+    assert [row[band] for band in bands] == [0, 1, 2, 3, 4, 5]
+    assert row["status"] == "OK"

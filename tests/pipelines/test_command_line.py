@@ -121,6 +121,7 @@ def test_no_points_give_a_file_with_the_whole_schema(place, sample):
         ({"where": "import os"}, "where='import os' is no condition"),
         ({"where": "nothing == 1"}, "names column 'nothing'"),
         ({"output_format": "xlsx"}, "output_format must be one of"),
+        ({"layout": "wide", "bands": "B1,datetime"}, "Bands ['datetime'] have names that other"),
         ({"error_threshold": "2"}, "--error_threshold is 2.0, expected 0 to 1"),
         ({"x_column": "x"}, "give both or none"),
         ({"geometry_column": "shape"}, "geometry_column='shape' not found"),

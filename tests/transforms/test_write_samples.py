@@ -383,6 +383,8 @@ def test_what_cannot_be_laid_out_is_refused_when_built():
         WriteSamples(folder="x", layout="wide")
     with pytest.raises(OptionError, match="output_format"):
         WriteSamples(folder="x", output_format="xlsx")
+    with pytest.raises(OptionError, match=r"Bands \['status'\]"):
+        WriteSamples(folder="x", layout="wide", bands=("B1", "status"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

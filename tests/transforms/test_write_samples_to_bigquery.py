@@ -11,7 +11,7 @@ from sample_rows import batch, record
 from rasteret_beam import WriteSamplesToBigQuery
 from rasteret_beam.bigquery import Load, TableName, table_fields
 from rasteret_beam.elements import SampleBatch
-from rasteret_beam.errors import OutputError
+from rasteret_beam.errors import OptionError, OutputError
 from rasteret_beam.transforms import _bigquery_jobs
 
 TABLE = TableName(PROJECT, DATASET, "april")
@@ -63,6 +63,12 @@ def test_a_row_a_point_and_record_in_the_other_layouts(tmp_path, server, layout)
     found = sorted((row.get("B2"), *row.get("values", ())) for row in rows)
     of_array = [(None, v, v) for v in (0.0, 0.0, 0.0, 1.0, 9.0, 9.0)]
     assert found == (of_array if layout == "array" else [(v,) for _, v, _ in of_array])
+
+
+def test_a_band_named_like_the_column_of_points_is_refused_when_built():
+    load = Load(table=TableName("p", "d", "t"))
+    with pytest.raises(OptionError, match=r"Bands \['Geog'\]"):
+        WriteSamplesToBigQuery(load=load, temp_folder="x", layout="wide", bands=("Geog",))
 
 
 def test_a_rerun_that_replaces_leaves_its_own_rows_only(tmp_path, server):
