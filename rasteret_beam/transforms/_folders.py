@@ -171,3 +171,16 @@ def _literal(name: str) -> str:
 def size_of(name: str) -> int:
     """Gives the bytes of a file that is there."""
     return int(FileSystems.get_filesystem(name).metadata(name).size_in_bytes)
+
+
+def sizes_of(folder: str, pattern: str) -> dict[str, int]:
+    """Gives the bytes of the files in a folder that match a pattern, with one listing."""
+    if "://" in folder:
+        (found,) = FileSystems.match([FileSystems.join(_literal(folder), pattern)])
+        return {file.path: int(file.size_in_bytes) for file in found.metadata_list}
+    found = {}
+    for name in matches(folder, pattern):
+        # Somebody else may take them away.
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = pathlib.Path(name).stat().st_size
+    return found

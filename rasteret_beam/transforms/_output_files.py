@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from apache_beam.io.filesystems import FileSystems
 
@@ -22,6 +22,7 @@ from rasteret_beam.output.manifest import (
     make_manifest,
 )
 from rasteret_beam.output.shard_files import ShardTask, write_file
+from rasteret_beam.storage import redact
 from rasteret_beam.transforms._folders import (
     create_file,
     delete,
@@ -31,6 +32,7 @@ from rasteret_beam.transforms._folders import (
     remove_if_empty,
     remove_old_folders,
     size_of,
+    sizes_of,
     writing,
 )
 
@@ -113,7 +115,7 @@ class OutputFiles:
         """Writes one file whole, under a name that is not final.
 
         Raises:
-            OutputError: It cannot be written, or a part is gone.
+            OutputError: It cannot be written, or another run took a part away.
         """
         shard, suffix = task.shard, suffix_of(self.output_format)
         final = f"{_PREFIX}{self.window}-{shard.number:05d}-of-{shard.n_shards:05d}{suffix}"
@@ -121,9 +123,11 @@ class OutputFiles:
         try:
             return self._write(task, kept, name, final)
         except OutputError:
-            done = self._published(final)
-            if done is None or all(FileSystems.exists(source.part) for source in task.sources):
+            if all(FileSystems.exists(source.part) for source in task.sources):
                 raise
+            done = self._published(final)
+            if done is None:
+                self._give_way("parts of this run are gone")
             return done
 
     def _write(
@@ -150,7 +154,8 @@ class OutputFiles:
             The final names.
 
         Raises:
-            OutputError: A file cannot be renamed or removed.
+            OutputError: A file cannot be renamed or removed, or another run puts its own in
+                their places.
         """
         finals = {file.name: FileSystems.join(self.folder, file.final) for file in staged}
         listed = {file.name: WrittenFile(file.final, file.rows, file.bytes) for file in staged}
@@ -159,30 +164,55 @@ class OutputFiles:
         ).to_json()
         with writing(self.folder):
             before = self._manifest_before()
-            # What an earlier try published may have been taken away since, as it is from a
-            # folder that BigQuery loads from.
-            done = set(files_of(before)) if before else set()
-            moves = [
-                (name, final) for name, final in finals.items()
-                if listed[name] not in done or FileSystems.exists(name)
-            ]  # fmt: skip
-            if moves or before != text:
-                self._replace(moves, finals.values(), text)
+            gone = finals.keys() - sizes_of(self._staged, "*").keys()
+            if gone and before:
+                # An earlier try published all; it may have been taken away since, as it is from
+                # a folder that BigQuery loads from.
+                if not set(files_of(before)).issuperset(listed.values()):
+                    self._give_way("some files of this run are gone")
+                delete(finals)
+            elif finals or before != text:
+                # An earlier try may have put some in place.
+                self._check_there([listed[name] for name in gone])
+                self._replace(finals.items(), text)
+                self._check_there(listed.values(), [self._manifest])
             self._clean(parts)
         return sorted(finals.values())
 
-    def _replace(
-        self, moves: Sequence[tuple[str, str]], keep: Collection[str], text: str,
-    ) -> None:
+    def _replace(self, moves: Collection[tuple[str, str]], text: str) -> None:
         """Puts files in place of those of before, and a manifest of these."""
         delete([self._manifest])
         put_in_place(moves)
+        keep = [final for _, final in moves]
         for suffix in SUFFIXES:
             remove(self.folder, f"{_PREFIX}{self.window}-?????-of-?????{suffix}", keep=keep)
         hidden = f"{self._manifest}-{uuid.uuid4().hex}"
         with create_file(hidden) as file:
             file.write(text.encode())
         put_in_place([(hidden, self._manifest)])
+
+    def _check_there(self, files: Collection[WrittenFile], unless: Sequence[str] = ()) -> None:
+        """Refuses files that another run replaced or took away: rows of two runs do not add up.
+
+        The last look is after the manifest: a run that puts files over these from then on
+        comes to its own last look later.
+
+        Args:
+            files: What must be in the folder.
+            unless: What goes if it is not.
+        """
+        found = sizes_of(self.folder, f"{_PREFIX}{self.window}-?????-of-?????*") if files else {}
+        for file in files:
+            if found.get(FileSystems.join(self.folder, file.name)) != file.bytes:
+                delete(unless)
+                self._give_way(f"{file.name} is not what this run wrote")
+
+    def _give_way(self, how: str) -> NoReturn:
+        msg = (
+            f"{redact(self.folder)}: {how}: another run writes to this folder, or did until now; "
+            "run one at a time, and this one again"
+        )
+        raise OutputError(msg)
 
     def _published(self, final: str) -> Staged | None:
         """Gives a file that an earlier try wrote and published, where there was one.

@@ -213,7 +213,7 @@ def test_a_file_whose_parts_went_when_it_was_published_is_not_written_again(tmp_
     assert (again.final, again.rows, again.bytes) == (staged.final, staged.rows, staged.bytes)
     assert files.publish([again]) == [final]
     assert pathlib.Path(final).read_bytes() == data
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="parts of this run are gone: another run writes"):
         dataclasses.replace(files, job="another").write(task, None)
 
 
