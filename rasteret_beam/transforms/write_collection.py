@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import AsIter, AsSingleton
 
@@ -18,7 +17,6 @@ from rasteret_beam.errors import OptionError
 from rasteret_beam.indexing.layout import Layout, Shard, Sketch
 from rasteret_beam.indexing.parts import collection_schema, write_part
 from rasteret_beam.indexing.rows import IndexedItem
-from rasteret_beam.schema import REQUIRED_COLUMNS
 from rasteret_beam.storage import redact
 from rasteret_beam.storage.addresses import is_hidden, output_folder
 from rasteret_beam.transforms._folders import (
@@ -30,6 +28,7 @@ from rasteret_beam.transforms._folders import (
     writing,
 )
 from rasteret_beam.transforms._metrics import Counters
+from rasteret_beam.transforms._occupied import is_of_collection
 
 _CONCURRENT_FOOTERS = 32
 _OWN_FILE = re.compile(r"(^|/)year=[^/]*/month=[^/]*/part-\d+\.parquet$")
@@ -141,8 +140,8 @@ def _list_there(_impulse: bytes, folder: str) -> list[str]:
         ]
         odd = [name for name in found if not _OWN_FILE.search(name)]
         with concurrent.futures.ThreadPoolExecutor(_CONCURRENT_FOOTERS) as pool:
-            others = [name for name, is_one in zip(odd, pool.map(_is_of_one, odd), strict=True)
-                      if not is_one]  # fmt: skip
+            known = zip(odd, pool.map(is_of_collection, odd), strict=True)
+            others = [name for name, is_one in known if not is_one]
     for name in apart + others:
         msg = (
             f"{redact(folder)}: holds {name!r}, which is no part of a collection there; "
@@ -150,15 +149,6 @@ def _list_there(_impulse: bytes, folder: str) -> list[str]:
         )
         raise OptionError(msg)
     return found
-
-
-def _is_of_one(name: str) -> bool:
-    """Whether a file is of a collection, by its columns."""
-    with FileSystems.open(name, compression_type="uncompressed") as file:
-        try:
-            return set(REQUIRED_COLUMNS) <= set(pq.read_schema(file).names)
-        except pa.ArrowException:
-            return False
 
 
 def _empty_shard(

@@ -26,6 +26,7 @@ from rasteret_beam.transforms._blocks import check_global
 from rasteret_beam.transforms._folders import create_file, writing
 from rasteret_beam.transforms._held import fullest
 from rasteret_beam.transforms._metrics import Counters
+from rasteret_beam.transforms._occupied import check_no_collection
 from rasteret_beam.transforms._output_files import OutputFiles, Staged, parts_folder
 from rasteret_beam.transforms._write_files import WriteFiles, window_name
 
@@ -69,7 +70,8 @@ class WriteSamples(beam.PTransform):
     Raises:
         OptionError: The format or layout is not known, there are no bands, or one has the
             name of another column; or rows in windows are to have some of an earlier run.
-            While running: a column of the user's has a name that format or layout gives.
+            While running: a column of the user's has a name that format or layout gives, or
+            the folder holds a collection.
     """
 
     folder: str
@@ -95,6 +97,12 @@ class WriteSamples(beam.PTransform):
         parts = samples | "WriteParts" >> beam.ParDo(
             _WritePartsFn(parts_folder(self.folder, self.job or run), files),
         ).with_output_types(tuple[str, Any])
+        # A run that has nothing to write still replaces what an earlier run left.
+        nothing = (
+            samples.pipeline
+            | "Nothing" >> beam.Create([("", None)])
+            | "CheckFolder" >> beam.Map(_checked, self.folder).with_output_types(tuple[str, Any])
+        )
         if not samples.windowing.is_default():
             return (
                 parts
@@ -102,8 +110,6 @@ class WriteSamples(beam.PTransform):
                 | "Publish" >> beam.ParDo(_WindowFn(files)).with_output_types(str)
             )
         kept = [] if self.kept is None else [AsSingleton(self.kept)]
-        # A run that has nothing to write still replaces what an earlier run left.
-        nothing = samples.pipeline | "Nothing" >> beam.Create([("", None)])
         return (
             (parts, nothing)
             | "WithNothing" >> beam.Flatten()
@@ -145,6 +151,12 @@ class WriteDeadLetters(beam.PTransform):
             suffix=".jsonl",
             make_writer=_JsonLinesWriter,
         )
+
+
+def _checked(nothing: tuple[str, None], folder: str) -> tuple[str, None]:
+    """Looks into the folder before anything is put in place there."""
+    check_no_collection(folder)
+    return nothing
 
 
 class _WritePartsFn(beam.DoFn):

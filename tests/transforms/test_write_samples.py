@@ -33,6 +33,7 @@ from rasteret_beam.output import Layout
 from rasteret_beam.output.manifest import job_of
 from rasteret_beam.output.part_writer import PartWriter
 from rasteret_beam.output.shard_files import plan_files
+from rasteret_beam.schema import REQUIRED_COLUMNS
 from rasteret_beam.transforms._folders import create_file, put_in_place, remove_if_empty
 from rasteret_beam.transforms._output_files import OutputFiles
 from rasteret_beam.transforms._write_files import _PublishFn
@@ -45,11 +46,12 @@ def _batches(n_rows=10, n_records=3):
     return [batch(lon, lat, of=record(number)) for number in range(n_records)]
 
 
-def _write(folder, batches, **how):
+def _write(folder, batches, windows=None, **how):
     with beam.Pipeline("FnApiRunner") as pipeline:
         _ = (
             pipeline
             | beam.Create(batches).with_output_types(SampleBatch)
+            | beam.WindowInto(windows or GlobalWindows())
             | WriteSamples(folder=str(folder), **how)
         )
 
@@ -82,6 +84,31 @@ def test_a_folder_whose_name_could_be_a_pattern_holds_the_last_run_alone(tmp_pat
     assert [path.name for path in (tmp_path / name / "_run").iterdir()] == ["manifest.json"]
     assert pq.read_table(tmp_path / name / "samples-00000-of-00001.parquet").num_rows == 30
     assert beside.read_bytes() == b"of another output"
+
+
+def _write_part(path, columns):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({name: ["a"] for name in columns}), path)
+
+
+@pytest.mark.parametrize("windows", [None, FixedWindows(10)])
+@pytest.mark.parametrize("part", ["part-0.parquet", "year=2024/month=5/part-3.parquet"])
+def test_a_collection_takes_in_no_samples(tmp_path, windows, part):
+    _write_part(tmp_path / part, REQUIRED_COLUMNS)
+    with pytest.raises(Exception, match=rf"holds '.*{part}', a file of a collection; give the"):
+        _write(tmp_path, _batches(), windows)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / part]
+
+
+def test_what_is_no_collection_or_has_samples_already_takes_in_samples(tmp_path):
+    _write_part(tmp_path / "part-0.parquet", ["id", "x", "y"])
+    _write_part(tmp_path / "beside" / "part-0.parquet", REQUIRED_COLUMNS)
+    (tmp_path / "year=2024" / "month=5").mkdir(parents=True)
+    (tmp_path / "year=2024" / "month=5" / "part-0.parquet").write_bytes(b"broken")
+    _write(tmp_path, _batches())
+    _write_part(tmp_path / "part-0.parquet", REQUIRED_COLUMNS)
+    _write(tmp_path, _batches(5))
+    assert pq.read_table(tmp_path / "samples-00000-of-00001.parquet").num_rows == 15
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
