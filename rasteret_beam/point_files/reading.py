@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 _BATCH_BYTES = 32 * 1024 * 1024
 _MOST_ROWS = 1 << 18
+_WHOLE_BYTES = 128 * 1024 * 1024
+"""Row groups up to this are read with few requests, and held; of others some at a time."""
+
+_BUFFER_BYTES, _LEAST_BUFFER_BYTES = 64 * 1024 * 1024, 128 * 1024
+"""Read at once of all columns of a large row group together; of each at least."""
 
 
 def inspect_file(store: Store, uri: str, columns: PointColumns) -> PointsFile:
@@ -104,8 +109,7 @@ def _read_rows(store: Store, piece: PointsPiece, schema: pa.Schema) -> Iterator[
     if piece.n_rows == 0:
         return
     if piece.row_group is not None:
-        filesystem, path = arrow_filesystem(store, piece.uri)
-        with pq.ParquetFile(path, filesystem=filesystem) as file:
+        with _open_group(store, piece.uri, piece.row_group) as file:
             rows = _rows_at_once(file.metadata.row_group(piece.row_group))
             batches = file.iter_batches(rows, row_groups=[piece.row_group])
             yield from (_conform(batch, schema) for batch in batches)
@@ -118,14 +122,31 @@ def _read_rows(store: Store, piece: PointsPiece, schema: pa.Schema) -> Iterator[
         yield from (_conform(b, schema) for b in table.combine_chunks().to_batches(BATCH_ROWS))
 
 
+@contextlib.contextmanager
+def _open_group(store: Store, uri: str, row_group: int) -> Iterator[pq.ParquetFile]:
+    """Opens a file for reading one row group: a large one is not held whole meanwhile."""
+    filesystem, path = arrow_filesystem(store, uri)
+    with pq.ParquetFile(path, filesystem=filesystem) as file:
+        group = file.metadata.row_group(row_group)
+        if group.total_byte_size <= _WHOLE_BYTES:
+            yield file
+            return
+    buffer_bytes = max(_BUFFER_BYTES // group.num_columns, _LEAST_BUFFER_BYTES)
+    with pq.ParquetFile(
+        path, filesystem=filesystem, metadata=file.metadata, pre_buffer=False,
+        buffer_size=buffer_bytes,
+    ) as file:
+        yield file
+
+
 def _rows_at_once(group: pq.RowGroupMetaData) -> int:
-    """Rows of a batch: more than ``BATCH_ROWS`` where they are small.
+    """Rows of a batch: as many as take some memory, more than ``BATCH_ROWS`` where they are small.
 
     Each batch sends a message to each block of tiles that its points need; of points in no
     order, larger batches send fewer.
     """
     row_bytes = max(group.total_byte_size // max(group.num_rows, 1), 1)
-    return min(max(_BATCH_BYTES // row_bytes, BATCH_ROWS), _MOST_ROWS)
+    return min(max(_BATCH_BYTES // row_bytes, 1), _MOST_ROWS)
 
 
 def _cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

@@ -13,11 +13,12 @@ import pyproj
 import pytest
 import shapely
 from collecting import collect
+from fakes import serving
 from scenes import Scene, make_collection
 
 from rasteret_beam import PointColumns, PointsError, ReadPoints, SampleOptions, SamplePoints
 from rasteret_beam.local import read_points
-from rasteret_beam.point_files import inspect_file
+from rasteret_beam.point_files import inspect_file, number_files, read_piece
 from rasteret_beam.point_files.kinds import kind_of
 from rasteret_beam.storage import Store
 
@@ -53,6 +54,28 @@ def _geoparquet(path, crs="absent", column="where"):
     table = pa.table({column: [_wkb(1, 2), None], "name": ["a", "b"]})
     pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
     return path
+
+
+def test_a_batch_of_wide_rows_and_what_is_read_ahead_of_it_take_bounded_memory(
+    monkeypatch,
+):
+    notes = [np.random.default_rng(row).bytes(2000) for row in range(2000)]
+    table = pa.table({"x": np.arange(2000.0), "y": np.zeros(2000), "note": notes})
+    file = pa.BufferOutputStream()
+    pq.write_table(table, file, write_batch_size=8, data_page_size=16_384, use_dictionary=False)
+    monkeypatch.setattr("rasteret_beam.point_files.reading._BATCH_BYTES", 400_000)
+    monkeypatch.setattr("rasteret_beam.point_files.reading._WHOLE_BYTES", 1_000_000)
+    monkeypatch.setattr("rasteret_beam.point_files.reading._BUFFER_BYTES", 600_000)
+    with serving({"wide.parquet": file.getvalue().to_pybytes()}) as server:
+        store, uri = Store(allow_http=True), server.uri("wide.parquet")
+        (piece,) = number_files([inspect_file(store, uri, LONLAT)], LONLAT)
+        batches = [batch.points for batch, _ in read_piece(store, piece)]
+        asked = server.ranges("wide.parquet")
+    assert max(batch.nbytes for batch in batches) < 500_000
+    assert max(last - first for first, last in asked) < 300_000
+    found = pa.Table.from_batches(batches)
+    assert found["point_index"].to_pylist() == list(range(2000))
+    assert found["note"].to_pylist() == notes
 
 
 def test_rows_are_numbered_across_files_and_row_groups(tmp_path):
