@@ -29,6 +29,9 @@ _MONTHS = 12
 _BBOX_2D, _BBOX_3D = 4, 6
 _MEMBERS = {"properties": dict, "assets": dict, "collection": str, "bbox": list}
 
+Span = tuple[dt.datetime, dt.datetime]
+"""First and last instant, UTC, without tzinfo."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class StacReading:
@@ -43,7 +46,8 @@ class StacReading:
         bbox: (xmin, ymin, xmax, ymax) in EPSG:4326; closed overlap. Items without a
             bbox are kept.
         date_range: (start, end), both inclusive; an end that is a day is all of it
-            (rasteret's rule for STAC). Items without a datetime are kept.
+            (rasteret's rule for STAC). Of an item with two ends in place of a datetime some
+            of the time between must be in it, as in a search; items without any are kept.
 
     Raises:
         OptionError: An asset is given to several bands without their samples, or the
@@ -65,12 +69,12 @@ class StacReading:
         if self.date_range is not None:
             instants_of(self.date_range)
 
-    def wants(self, bbox: Sequence[float] | None, when: dt.datetime | None) -> bool:
+    def wants(self, bbox: Sequence[float] | None, span: Span | None) -> bool:
         """Tells whether an item meets the bbox and the date range.
 
         Args:
             bbox: Of the item, with or without heights; None where it has none.
-            when: Its datetime, or None.
+            span: Its ``span_of``.
         """
         if self.bbox is not None and bbox:
             west, south, east, north = (
@@ -83,10 +87,10 @@ class StacReading:
                 return False
             if not (any(inside) if west > east else all(inside)):
                 return False
-        if self.date_range is None or when is None:
+        if self.date_range is None or span is None:
             return True
         start, end = instants_of(self.date_range)
-        return start <= when <= end
+        return start <= span[1] and span[0] <= end
 
     def item(self, stac: Mapping[str, Any], base_href: str | None = None) -> Item:
         """Makes an item of a STAC item.
@@ -103,12 +107,12 @@ class StacReading:
         check_item(stac)
         base = base_href or _self_href(stac)
         properties = dict(stac.get("properties") or {})
-        when = datetime_of(stac)
+        span = span_of(properties)
         properties.pop("datetime", None)
         return Item(
             stac["id"],
             self.assets(stac.get("assets") or {}, stac.get("collection") or "", base),
-            when,
+            None if span is None else span[0],
             stac.get("collection"),
             declared_crs(properties),
             {k: v for k, v in properties.items() if k not in CRS_COLUMNS},
@@ -146,19 +150,29 @@ class StacReading:
         return AssetRef(href, band_index, *_calibration(asset, band_index or 0))
 
 
-def datetime_of(stac: Mapping[str, Any]) -> dt.datetime | None:
-    """Gives a STAC item's datetime, UTC, without tzinfo; None where it is null.
+def span_of(properties: Mapping[str, Any]) -> Span | None:
+    """Gives the first and last instant of a STAC item, UTC, without tzinfo; None without any.
+
+    What has no one datetime has ``start_datetime`` and ``end_datetime``: a year of land cover,
+    a composite. The first of them stands for it where one instant is wanted.
 
     Raises:
-        RecordError: It is no date.
+        RecordError: One of them is no date.
     """
-    text = (stac.get("properties") or {}).get("datetime")
-    if text is None:
+    when = _instant(properties, "datetime")
+    ends = [when] if when else [_instant(properties, f"{end}_datetime") for end in ("start", "end")]
+    there = [end for end in ends if end is not None]
+    return (there[0], there[-1]) if there else None
+
+
+def _instant(properties: Mapping[str, Any], name: str) -> dt.datetime | None:
+    value = properties.get(name)
+    if value is None:
         return None
     try:
-        return parse_instant(str(text))
+        return parse_instant(instant_text(value if isinstance(value, dt.date) else str(value)))
     except OptionError as error:
-        msg = f"datetime {text!r} is no RFC 3339 date"
+        msg = f"{name} {value!r} is no RFC 3339 date"
         raise RecordError(msg) from error
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rasteret_beam.errors import FetchError, RasteretBeamError, RecordError
 from rasteret_beam.indexing import naming
 from rasteret_beam.indexing.items import Item, ItemBatch, dead_letter, misnamed_letter
-from rasteret_beam.indexing.stac import StacReading, check_item, datetime_of, links_of, resolve
+from rasteret_beam.indexing.stac import StacReading, check_item, links_of, resolve, span_of
 from rasteret_beam.storage.addresses import has_wildcard, local_path, split_root
 from rasteret_beam.storage.files import RangeFile
 
@@ -146,7 +146,8 @@ class StacFiles:
             try:
                 stac_item = _parsed(stac)
                 check_item(stac_item)
-                if self.reading.wants(stac_item.get("bbox"), datetime_of(stac_item)):
+                span = span_of(stac_item.get("properties") or {})
+                if self.reading.wants(stac_item.get("bbox"), span):
                     items.append(self.reading.item(stac_item, uri))
             except RasteretBeamError as error:
                 named = stac.get("id") if isinstance(stac, dict) else f"number {number}"

@@ -26,7 +26,7 @@ from rasteret_beam.indexing.items import (
 )
 from rasteret_beam.indexing.layout import plain_type
 from rasteret_beam.indexing.rows import property_column
-from rasteret_beam.indexing.stac import StacReading, declared_crs, resolve
+from rasteret_beam.indexing.stac import Span, StacReading, declared_crs, resolve, span_of
 from rasteret_beam.storage import redact
 
 if TYPE_CHECKING:
@@ -155,8 +155,9 @@ class RecordTable:
             try:
                 if isinstance(when, RecordError):
                     raise when
-                if self.reading.wants(_bbox_of(row), when):
-                    items.append(self._item({**row, "datetime": when}, wide, uri, typed=typed))
+                span = span_of({**row, "datetime": when})
+                if self.reading.wants(_bbox_of(row), span):
+                    items.append(self._item(row, span, wide, uri, typed=typed))
             except RasteretBeamError as error:
                 letters.append(dead_letter({"href": uri, "item": str(row.get("id"))}, error))
         return ItemBatch(items, letters, columns)
@@ -177,7 +178,9 @@ class RecordTable:
             )
             raise CollectionError(msg)
 
-    def _item(self, row: dict[str, Any], wide: list[str], uri: str, *, typed: bool) -> Item:
+    def _item(
+        self, row: dict[str, Any], span: Span | None, wide: list[str], uri: str, *, typed: bool,
+    ) -> Item:
         if row["id"] is None:
             msg = "Its id is null"
             raise RecordError(msg)
@@ -185,7 +188,7 @@ class RecordTable:
         return Item(
             str(row["id"]),
             self._assets(row, uri, typed=typed),
-            row["datetime"],
+            None if span is None else span[0],
             None if collection is None else str(collection),
             declared_crs(row),
             {name: row[name] for name in wide},

@@ -7,10 +7,10 @@ import pytest
 from rasteret_beam.errors import OptionError, RasteretBeamError, RecordError
 from rasteret_beam.indexing.stac import (
     StacReading,
-    datetime_of,
     declared_crs,
     instants_of,
     resolve,
+    span_of,
 )
 from rasteret_beam.indexing.stac_api import StacSearch
 
@@ -40,7 +40,9 @@ def properties(**values):
 
 
 def dated(text):
-    return datetime_of({"properties": {"datetime": text}})
+    span = span_of({"datetime": text})
+    assert span is None or span[0] == span[1]
+    return span and span[0]
 
 
 # What an item keeps
@@ -123,10 +125,28 @@ def test_a_datetime_that_is_none_is_refused(text):
         dated(text)
 
 
-def test_an_item_of_an_interval_has_no_datetime_but_keeps_its_ends():
-    found = properties(start_datetime="2024-01-01T00:00:00Z", end_datetime="2024-12-31T00:00:00Z")
-    assert found.datetime is None
-    assert sorted(found.properties) == ["end_datetime", "start_datetime"]
+def test_an_item_without_a_datetime_begins_when_its_interval_does_and_keeps_the_ends():
+    told = {"start_datetime": "2024-01-01T01:00:00+01:00", "end_datetime": "2024-12-31T00:00:00Z"}
+    found = properties(**told)
+    assert found.datetime == utc(2024, 1, 1)
+    assert found.properties == told
+    assert properties(datetime="2024-06-01T00:00:00Z", **told).datetime == utc(2024, 6, 1)
+    assert properties(end_datetime="2024-12-31T00:00:00Z").datetime == utc(2024, 12, 31)
+
+
+def test_an_end_of_an_interval_that_is_no_date_is_refused():
+    with pytest.raises(RecordError, match="end_datetime 'soon' is no RFC 3339 date"):
+        properties(start_datetime="2024-01-01T00:00:00Z", end_datetime="soon")
+
+
+@pytest.mark.parametrize(("date_range", "wanted"), [
+    (("2023-06-01", "2024-01-01"), True), (("2024-03-01", "2024-03-31"), True),
+    (("2024-12-31", "2025-12-31"), True), (("2023-01-01", "2023-12-31"), False),
+    (("2025-01-01", "2025-12-31"), False),
+])  # fmt: skip
+def test_of_an_interval_some_of_its_time_must_be_in_the_date_range(date_range, wanted):
+    year = utc(2024, 1, 1), utc(2024, 12, 31)
+    assert StacReading(date_range=date_range).wants(None, year) is wanted
 
 
 def test_an_end_that_is_a_day_is_all_of_it():
@@ -158,7 +178,7 @@ def test_a_range_that_has_no_end_is_spelled_as_the_year_9999(end):
     assert instants_of(reading.date_range) == (
         utc(2020, 1, 1), utc(9999, 12, 31, 23, 59, 59, 999_999),
     )
-    assert reading.wants(None, utc(2262, 4, 12))
+    assert reading.wants(None, (utc(2262, 4, 12),) * 2)
 
 
 def test_a_date_range_may_be_of_pythons_dates_and_a_last_day_is_all_of_it():
@@ -235,7 +255,8 @@ def test_an_item_across_the_antimeridian_is_not_found_elsewhere():
     ],
 )
 def test_a_date_range_has_both_its_ends(when, wanted):
-    assert StacReading(date_range=("2024-01-01", "2024-01-31")).wants(None, when) is wanted
+    span = when and (when, when)
+    assert StacReading(date_range=("2024-01-01", "2024-01-31")).wants(None, span) is wanted
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,15 @@ def test_text_with_an_offset_is_an_instant(kind, text):
     assert instants(pa.array([text, None], kind)) == [NOON, None]
 
 
+@pytest.mark.parametrize("kind", [pa.timestamp("us", "UTC"), pa.timestamp("ns"), pa.string()])
+def test_a_row_without_a_datetime_begins_when_its_interval_does(kind):
+    starts = pa.array([NOON.replace(year=2020), NOON], pa.timestamp("us", "UTC"))
+    rows = table(datetime=pa.nulls(2), start_datetime=starts.cast(kind))
+    assert [item.datetime for item in items(rows)] == [NOON.replace(year=2020), NOON]
+    late = StacReading(date_range=("2024-01-01", "2024-12-31"))
+    assert [item.datetime for item in items(rows, reading=late)] == [NOON]
+
+
 def test_a_column_of_nulls_has_no_datetimes():
     assert instants(pa.nulls(2)) == [None, None]
 
