@@ -7,13 +7,15 @@ import apache_beam as beam
 from apache_beam.pvalue import AsList, AsSingleton
 
 from rasteret_beam.elements import Batch, BlockRows, TileBlockKey, TilePoints
-from rasteret_beam.errors import OptionError
 from rasteret_beam.fetching import merging, progress
 from rasteret_beam.output.earlier import EarlierRun, KeptRows
+from rasteret_beam.transforms._panes import check_global
 from rasteret_beam.transforms.plan_tiles import Planned
 
 Block = tuple[TileBlockKey, Iterable[Batch]]
 """All that is planned under one key, in one window and pane."""
+
+GONE_ON_FROM = "An earlier run can be gone on from ('earlier', 'kept')"
 
 
 class BlocksToDo(NamedTuple):
@@ -46,27 +48,13 @@ def blocks_to_do(
     blocks = planned | "GroupByBlock" >> beam.GroupByKey()
     if earlier is None:
         return BlocksToDo(blocks, None)
-    check_global(planned)
+    check_global(planned, GONE_ON_FROM)
     rows = blocks | "RowsThere" >> beam.FlatMap(
         _rows_there, AsSingleton(earlier),
     ).with_output_types(BlockRows)
     kept = earlier | "Keep" >> beam.Map(_keep, AsList(rows)).with_output_types(KeptRows)
     left = beam.Map(_left_to_do, AsSingleton(kept)).with_output_types(Block)
     return BlocksToDo(blocks | "LeftToDo" >> left, kept)
-
-
-def check_global(elements: beam.PCollection[object]) -> None:
-    """Refuses windows where an earlier run is to be gone on from.
-
-    Raises:
-        OptionError: There are windows other than the global one, or early panes.
-    """
-    if not elements.windowing.is_default():
-        msg = (
-            "An earlier run can be gone on from in the global window with its default trigger, "
-            f"got {elements.windowing}: leave 'earlier' and 'kept' out"
-        )
-        raise OptionError(msg)
 
 
 def _rows_there(block: Block, earlier: EarlierRun) -> Iterator[BlockRows]:

@@ -11,6 +11,7 @@ from apache_beam.transforms.window import GlobalWindow, IntervalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from rasteret_beam.transforms._folders import create_file, put_in_place, remove, writing
+from rasteret_beam.transforms._panes import check_discarding
 
 _ID_LENGTH = 32
 
@@ -43,6 +44,9 @@ class WriteFiles(beam.PTransform):
         prefix: What file names begin with.
         suffix: What they end with.
         make_writer: Gives a writer for an open file; pickled.
+
+    Raises:
+        OptionError: Windows accumulate their panes.
     """
 
     folder: str
@@ -52,6 +56,7 @@ class WriteFiles(beam.PTransform):
 
     def expand(self, elements: beam.PCollection[Any]) -> beam.PCollection[str]:
         """Writes, gathers the names of a window, publishes."""
+        check_discarding(elements, f"What is in {self.prefix} files")
         run = uuid.uuid4().hex
         hidden = FileSystems.join(self.folder, f".{self.prefix}-{run}")
         written = elements | "Write" >> beam.ParDo(

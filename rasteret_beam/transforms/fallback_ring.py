@@ -6,7 +6,6 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
-from apache_beam.transforms.trigger import DefaultTrigger
 
 from rasteret_beam import sampling
 from rasteret_beam.elements import Outcomes, SampleBatch, TileBlockKey
@@ -14,6 +13,7 @@ from rasteret_beam.errors import OptionError
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.transforms import _coders  # noqa: F401 -- registers coders
 from rasteret_beam.transforms._metrics import Counters
+from rasteret_beam.transforms._panes import fires_once
 from rasteret_beam.transforms.sample_nearest import count_outcomes
 
 _SEAMS = "seams"
@@ -73,11 +73,7 @@ class FallbackRing(beam.PTransform):
         )
 
     def _check_panes(self, samples: beam.PCollection[SampleBatch]) -> None:
-        windowing = samples.windowing
-        # A Duration of 0 counts as true.
-        is_late = windowing.allowed_lateness != 0
-        once = isinstance(windowing.triggerfn, DefaultTrigger) and not is_late
-        if not once and not samples.is_bounded:
+        if not fires_once(samples.windowing) and not samples.is_bounded:
             msg = (
                 f"max_distance_pixels is {self.options.max_distance_pixels}, and windows fire more "
                 "than once: what lies around a late point may come in other panes. Give windows "

@@ -22,6 +22,7 @@ from rasteret_beam.storage import Store
 from rasteret_beam.storage.files import BeyondHeadError
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms._panes import check_global
 from rasteret_beam.transforms.list_items import COLUMNS, packed_schema
 
 _CONCURRENT_HEADERS = 128
@@ -67,6 +68,9 @@ class IndexItems(NamedOutputs):
             have not changed, are taken from it. None, or nothing there, to read all.
         keep_others: Whether rows of the earlier collection that are not among the items
             are kept.
+
+    Raises:
+        OptionError: Items in windows.
     """
 
     store: Store = dataclasses.field(default_factory=Store)
@@ -75,6 +79,7 @@ class IndexItems(NamedOutputs):
 
     def expand(self, items: beam.PCollection[Item]) -> IndexItemsResult:
         """Joins items with earlier rows, then reads headers."""
+        check_global(items, "Items are indexed")
         if self.earlier is None:
             pairs = items | "Alone" >> beam.Map(_alone)
             columns = items.pipeline | "NoColumns" >> beam.Create([], reshuffle=False)

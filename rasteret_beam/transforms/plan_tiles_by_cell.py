@@ -22,6 +22,7 @@ from rasteret_beam.replaying import Replay
 from rasteret_beam.transforms._extents import Extents
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms._panes import check_discarding
 from rasteret_beam.transforms.into_windows import stamp_now
 from rasteret_beam.transforms.plan_tiles import Planned, finish, first_index
 from rasteret_beam.transforms.read_collection import count_letters
@@ -74,6 +75,7 @@ class PlanTilesByCell(NamedOutputs):
         only: As for ``PlanTiles``.
 
     Raises:
+        OptionError: Windows accumulate their panes.
         CollectionError: While running: not a collection.
         BandNotFoundError: While running: a band that no record has.
         PointsError: While running: a user column has the name of an output column.
@@ -85,6 +87,7 @@ class PlanTilesByCell(NamedOutputs):
 
     def expand(self, points: beam.PCollection[PointBatch]) -> PlanTilesByCellResult:
         """Surveys the collection, groups the points by cell, plans cell by cell."""
+        check_discarding(points, "Points that are grouped by cell")
         surveys = (
             points.pipeline
             | "Query" >> beam.Create([stamp_now(self.query)]).with_output_types(CollectionQuery)

@@ -16,6 +16,7 @@ from rasteret_beam.forecast.summary import PlanSummary, merge, summarize_block
 from rasteret_beam.output.earlier import EarlierRun
 from rasteret_beam.storage.addresses import output_folder
 from rasteret_beam.transforms._blocks import Block, blocks_to_do
+from rasteret_beam.transforms._panes import check_global
 from rasteret_beam.transforms._small_files import read_whole, run_file, write_whole
 from rasteret_beam.transforms.plan_tiles import Planned
 
@@ -96,6 +97,7 @@ class WritePlan(beam.PTransform):
         budget: What is allowed; the report says whether it holds.
 
     Raises:
+        OptionError: Summaries of windows, each of which would replace the last.
         OutputError: While running: the folder cannot be written.
     """
 
@@ -110,6 +112,7 @@ class WritePlan(beam.PTransform):
 
     def expand(self, summaries: beam.PCollection[PlanSummary]) -> beam.PCollection[str]:
         """Writes both files."""
+        check_global(summaries, "A plan is written")
         return summaries | "Write" >> beam.FlatMap(self._write).with_output_types(str)
 
     def _write(self, summary: PlanSummary) -> Iterator[str]:

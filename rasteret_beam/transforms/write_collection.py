@@ -29,6 +29,7 @@ from rasteret_beam.transforms._folders import (
 )
 from rasteret_beam.transforms._metrics import Counters
 from rasteret_beam.transforms._occupied import is_of_collection
+from rasteret_beam.transforms._panes import check_global
 
 _CONCURRENT_FOOTERS = 32
 _OWN_FILE = re.compile(r"(^|/)year=[^/]*/month=[^/]*/part-\d+\.parquet$")
@@ -62,8 +63,8 @@ class WriteCollection(beam.PTransform):
         description: One line on it. What is left out is taken from ``columns``.
 
     Raises:
-        OptionError: While running: the folder has Parquet files of something else, or of
-            another collection in a folder of its own.
+        OptionError: Rows in windows. While running: the folder has Parquet files of
+            something else, or of another collection in a folder of its own.
     """
 
     folder: str
@@ -80,6 +81,7 @@ class WriteCollection(beam.PTransform):
 
     def expand(self, rows: beam.PCollection[IndexedItem]) -> beam.PCollection[str]:
         """Plans the files from all rows, then writes them."""
+        check_global(rows, "A collection is written")
         columns = self.columns
         if columns is None:
             columns = rows.pipeline | "NoColumns" >> beam.Create([], reshuffle=False)

@@ -22,12 +22,13 @@ from rasteret_beam.output.part_writer import PartWriter
 from rasteret_beam.output.parts import Part
 from rasteret_beam.output.shard_files import ShardTask, plan_files
 from rasteret_beam.storage.addresses import output_folder
-from rasteret_beam.transforms._blocks import check_global
+from rasteret_beam.transforms._blocks import GONE_ON_FROM
 from rasteret_beam.transforms._folders import create_file, writing
 from rasteret_beam.transforms._held import fullest
 from rasteret_beam.transforms._metrics import Counters
 from rasteret_beam.transforms._occupied import check_no_collection
 from rasteret_beam.transforms._output_files import OutputFiles, Staged, parts_folder
+from rasteret_beam.transforms._panes import check_discarding, check_global
 from rasteret_beam.transforms._write_files import WriteFiles, window_name
 
 _LEAST_SECONDS = 1.0
@@ -69,9 +70,9 @@ class WriteSamples(beam.PTransform):
 
     Raises:
         OptionError: The format or layout is not known, there are no bands, or one has the
-            name of another column; or rows in windows are to have some of an earlier run.
-            While running: a column of the user's has a name that format or layout gives, or
-            the folder holds a collection.
+            name of another column; rows in windows are to have some of an earlier run; or
+            windows accumulate their panes. While running: a column of the user's has a name
+            that format or layout gives, or the folder holds a collection.
     """
 
     folder: str
@@ -89,7 +90,8 @@ class WriteSamples(beam.PTransform):
     def expand(self, samples: beam.PCollection[SampleBatch]) -> beam.PCollection[str]:
         """Writes parts, gathers what is known of them, writes files, gives them their names."""
         if self.kept is not None:
-            check_global(samples)
+            check_global(samples, GONE_ON_FROM)
+        check_discarding(samples, "Rows")
         run = uuid.uuid4().hex
         files = OutputFiles(
             self.folder, self.output_format, Layout(self.layout, tuple(self.bands)), self.job, run,
@@ -135,6 +137,9 @@ class WriteDeadLetters(beam.PTransform):
 
     Attributes:
         folder: Where to write.
+
+    Raises:
+        OptionError: Windows accumulate their panes.
     """
 
     folder: str
