@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Protocol
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow, IntervalWindow
+from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from rasteret_beam.transforms._folders import create_file, put_in_place, remove, writing
@@ -152,8 +153,15 @@ def window_name(window: Any, pane: Any) -> str:  # noqa: ANN401 -- any window, B
     """Gives what names of files say of a window and pane; nothing of the global one's first."""
     told = ""
     if isinstance(window, IntervalWindow):
-        start, end = (t.to_rfc3339().replace(":", ".") for t in (window.start, window.end))
-        told = f"-{start}-{end}"
+        told = f"-{_time_name(window.start)}-{_time_name(window.end)}"
     elif not isinstance(window, GlobalWindow):
         told = f"-{window}"
     return told + (f"-pane-{pane.index}" if pane.index > 0 else "")
+
+
+def _time_name(time: Timestamp) -> str:
+    try:
+        return str(time.to_rfc3339().replace(":", "."))
+    except OverflowError:
+        # Elements without a time of their own, as of Create, come before any year.
+        return f"{time.seconds()}s"

@@ -200,6 +200,26 @@ def test_each_window_has_files_of_its_own(tmp_path):
     assert sorted(path.name for path in (tmp_path / "_run").iterdir()) == manifests
 
 
+def _written_before_any_year(folder, made, transform):
+    # Where elements have no times of their own Create gives them the first there is.
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        _ = pipeline | made | beam.WindowInto(FixedWindows(120)) | transform(folder=str(folder))
+    (name,) = _names(folder)
+    return folder / name
+
+
+def test_samples_of_a_window_before_any_year_have_a_file(tmp_path):
+    samples = beam.Create(_batches()).with_output_types(SampleBatch)
+    file = _written_before_any_year(tmp_path, samples, WriteSamples)
+    assert pq.read_table(file).num_rows == 30
+
+
+def test_dead_letters_of_a_window_before_any_year_have_a_file(tmp_path):
+    letter = DeadLetter("{}", "why", "", "FetchTiles", "FETCH_ERROR")
+    file = _written_before_any_year(tmp_path, beam.Create([letter]), WriteDeadLetters)
+    assert json.loads(file.read_text()) == letter._asdict()
+
+
 @pytest.mark.parametrize("job", ["named", ""])
 @pytest.mark.parametrize("windows", [GlobalWindows(), FixedWindows(10)])
 def test_steps_that_a_runner_runs_again_change_nothing(tmp_path, windows, job):
