@@ -44,7 +44,7 @@ class SamplePointsResult(NamedTuple):
         samples: Finished rows.
         dead_letters: Tiles that could not be read, in the windows of the points.
         unusable_records: Records, or bands of them, that could not be used, in the
-            global window.
+            windows of the points too, so that a Flatten takes both.
         kept: What an earlier run did, as it was left out, for ``WriteSamples`` to add; None
             where all is done.
     """
@@ -115,6 +115,8 @@ class SamplePoints(NamedOutputs):
     def expand(self, points: beam.PCollection[PointBatch]) -> SamplePointsResult:
         """The diagram of the README."""
         planned, unusable = self.plan(points)
+        if not points.windowing.is_default():
+            unusable = unusable | "RecordsIntoWindows" >> beam.WindowInto(points.windowing)
         fetched = planned | "FetchTiles" >> FetchTiles(
             store=self.store.guarded(self.collection),
             budget=self.budget,

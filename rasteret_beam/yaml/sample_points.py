@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import apache_beam as beam
-from apache_beam.transforms.window import GlobalWindows
 
 from rasteret_beam.collection.filters import Filters
 from rasteret_beam.options import SampleOptions, band_names
@@ -111,10 +110,8 @@ class SamplePoints(beam.PTransform):
             | "ToRows" >> ToRows()
             | "BeamRows" >> beam.Map(beam_row).with_output_types(row_type)
         )
-        unusable = sampled.unusable_records
-        if not isinstance(rows.windowing.windowfn, GlobalWindows):
-            unusable = unusable | "AsPoints" >> beam.WindowInto(rows.windowing)
-        letters = (read.dead_letters, sampled.dead_letters, unusable) | "Errors" >> beam.Flatten()
+        found = (read.dead_letters, sampled.dead_letters, sampled.unusable_records)
+        letters = found | "Errors" >> beam.Flatten()
         if self._errors is not None:
             return {"good": samples, self._errors: error_rows(letters)}
         if not options.with_status:

@@ -1,5 +1,7 @@
 """Stage by stage: empty input, windows, dead letters, counters, and elements that travel."""
 
+import dataclasses
+import json
 import pickle
 
 import apache_beam as beam
@@ -9,6 +11,7 @@ import pytest
 from apache_beam import coders
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.testing.util import assert_that, equal_to, is_empty
+from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from collecting import collect
 from scenes import Scene, grid_points, make_collection, ramp
 
@@ -26,6 +29,7 @@ from rasteret_beam import (
     SamplePoints,
     TileBlockKey,
     TilePoints,
+    WriteDeadLetters,
 )
 from rasteret_beam.planning import NO_TILE
 
@@ -86,6 +90,29 @@ def test_tiles_planned_are_fetched_sparse_or_failed(tmp_path):
     assert [counts[f"tiles_{name}"] for name in ("fetched", "sparse", "failed")] == [4, 1, 1]
     assert [letter.code for letter in letters] == ["FETCH_ERROR"]
     assert len(rows) == 5
+
+
+@pytest.mark.parametrize("join", ["broadcast", "partitioned"])
+def test_dead_letters_of_tiles_and_records_go_into_one_flatten_in_windows_too(tmp_path, join):
+    def spoil(rows):
+        rows[0]["B1_metadata"]["tile_offsets"][0] = 10**9
+        rows[1]["B2_metadata"] = None
+
+    scenes = [SCENE, dataclasses.replace(SCENE, name="b")]
+    collection = make_collection(tmp_path, scenes, mutate=spoil)
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        points = (
+            pipeline
+            | beam.Create([TimestampedValue(_batch([(1, 2)]), 3)]).with_output_types(PointBatch)
+            | beam.WindowInto(FixedWindows(10))
+        )
+        sampled = points | SamplePoints(
+            collection=collection, options=SampleOptions(bands=BANDS), join=join,
+        )
+        letters = (sampled.dead_letters, sampled.unusable_records) | beam.Flatten()
+        _ = letters | WriteDeadLetters(folder=str(tmp_path / "letters"))
+    lines = [line for path in (tmp_path / "letters").iterdir() for line in path.open()]
+    assert sorted(json.loads(line)["code"] for line in lines) == ["FETCH_ERROR", "INVALID_RECORD"]
 
 
 def test_batches_share_a_tile_of_a_file_whose_nodata_is_nan(tmp_path):
