@@ -1,5 +1,6 @@
 """Between one element a row and batches: ``BatchPoints`` in, ``ToRows`` out."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -21,6 +22,9 @@ from rasteret_beam.transforms._held import fullest
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs
 
+_PLAIN_TYPES = frozenset({float, int, str, bool, bytes, list, dict, type(None)})
+"""Of most values: these need no look."""
+
 _MOST_HELD_ROWS = 4 * BATCH_ROWS
 """Rows of all windows that a bundle holds at once."""
 
@@ -41,7 +45,8 @@ class BatchPointsResult(NamedTuple):
 class BatchPoints(NamedOutputs):
     """Batches points that come one row an element.
 
-    Input: ``beam.Row``, NamedTuples or dicts. Output: ``BatchPointsResult``. Windows:
+    Input: ``beam.Row``, NamedTuples, dataclasses or dicts; rows within them are structs, and
+    Beam's ``Timestamp`` a time in UTC. Output: ``BatchPointsResult``. Windows:
     kept, and a batch never crosses one; each row's timestamp travels with it, and
     ``ToRows`` gives it back. A field whose values are of several types is text, in a
     batch and in files that are written of several; ``schema`` says what type it has.
@@ -153,14 +158,43 @@ class _BatchFn(beam.DoFn):
 
 
 def _as_dict(row: Any) -> dict[str, Any]:  # noqa: ANN401 -- any row
+    fields = _fields(row)
+    if fields is None:
+        msg = (
+            "A point comes as a beam.Row, a NamedTuple, a dataclass or a dict, "
+            f"got {type(row).__name__}: {row!r}"
+        )
+        raise PointsError(msg)
+    return {name: _plain(value) for name, value in fields.items()}
+
+
+def _fields(row: Any) -> Mapping[str, Any] | None:  # noqa: ANN401 -- any value
+    """The fields of a row; None where it is none."""
     if isinstance(row, Mapping):
-        return dict(row)
+        return row
     if isinstance(row, beam.Row):
-        return dict(row.as_dict())
+        found: dict[str, Any] = row.as_dict()
+        return found
     if hasattr(row, "_asdict"):
-        return dict(row._asdict())
-    msg = f"A point comes as a beam.Row, a NamedTuple or a dict, got {type(row).__name__}: {row!r}"
-    raise PointsError(msg)
+        named: dict[str, Any] = row._asdict()
+        return named
+    if dataclasses.is_dataclass(row):
+        return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+    return None
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 -- any value
+    """Gives a value of Beam's own types as one that Arrow knows; other values as they are."""
+    if type(value) in _PLAIN_TYPES:
+        return value
+    if isinstance(value, Timestamp):
+        # As text where it is before or beyond what a datetime can tell.
+        with contextlib.suppress(OverflowError):
+            return value.to_utc_datetime(has_tz=True)
+        return value
+    if isinstance(value, beam.Row) or hasattr(value, "_asdict"):
+        return _as_dict(value)
+    return value
 
 
 class _ToRowsFn(beam.DoFn):

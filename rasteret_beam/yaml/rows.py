@@ -44,15 +44,6 @@ def sample_row(
     return RowTypeConstraint.from_fields(fields)
 
 
-def plain_row(row: Any) -> dict[str, Any]:  # noqa: ANN401 -- any row with a schema
-    """Gives a row with Beam's timestamps as Arrow can hold them."""
-    found = row.as_dict() if isinstance(row, beam.Row) else row._asdict()
-    return {
-        name: value.to_utc_datetime(has_tz=True) if isinstance(value, Timestamp) else value
-        for name, value in found.items()
-    }
-
-
 def beam_row(row: beam.Row) -> beam.Row:
     """Gives a row with times as Beam's timestamps; such without a zone are UTC."""
     return beam.Row(**{name: _beam_value(value) for name, value in row.as_dict().items()})

@@ -12,7 +12,7 @@ from rasteret_beam.transforms import sample_points
 from rasteret_beam.transforms.rows import BatchPoints, ToRows
 from rasteret_beam.yaml.choices import box, interval
 from rasteret_beam.yaml.errors import error_rows, output_of, refuse
-from rasteret_beam.yaml.rows import beam_row, plain_row, sample_row
+from rasteret_beam.yaml.rows import beam_row, sample_row
 
 
 class SamplePoints(beam.PTransform):
@@ -99,10 +99,8 @@ class SamplePoints(beam.PTransform):
         options = self._sample.options
         gone = (self._columns.geometry_column, self._index_field)
         row_type = sample_row(options, rows.element_type, gone)
-        read = (
-            rows
-            | "Plain" >> beam.Map(plain_row).with_output_types(dict[str, Any])
-            | "BatchPoints" >> BatchPoints(columns=self._columns, index_field=self._index_field)
+        read = rows | "BatchPoints" >> BatchPoints(
+            columns=self._columns, index_field=self._index_field,
         )
         sampled = read.points | "SamplePoints" >> self._sample
         samples = (

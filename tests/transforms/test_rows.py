@@ -1,5 +1,6 @@
 """Rows one by one: BatchPoints in, ToRows out."""
 
+import dataclasses
 import json
 import math
 import typing
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pytest
 import shapely
 from apache_beam.transforms.window import FixedWindows, IntervalWindow, TimestampedValue
-from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from collecting import collect
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +28,12 @@ class Place(typing.NamedTuple):
     lat: float
 
 
+@dataclasses.dataclass
+class Site:
+    lon: float
+    lat: float
+
+
 def _batches(rows, **options):
     """What BatchPoints makes of rows, with each batch's window; and its dead letters."""
     options = {"columns": COLUMNS, **options}
@@ -39,13 +46,35 @@ def _batches(rows, **options):
 
 
 @pytest.mark.parametrize(
-    "row", [{"lon": 1.0, "lat": 2.0}, beam.Row(lon=1.0, lat=2.0), Place(1.0, 2.0)],
-    ids=["dict", "beam.Row", "NamedTuple"],
+    "row",
+    [{"lon": 1.0, "lat": 2.0}, beam.Row(lon=1.0, lat=2.0), Place(1.0, 2.0), Site(1.0, 2.0)],
+    ids=["dict", "beam.Row", "NamedTuple", "dataclass"],
 )
 def test_every_kind_of_row_is_a_point(row):
     ((batch, _),), _ = _batches([row])
     assert batch.points.column("point_x").to_pylist() == [1.0]
     assert batch.crs == "EPSG:4326"
+
+
+def test_times_of_beam_are_times():
+    # As rows with a schema have them, of SQL or from another language.
+    rows = [beam.Row(lon=1.0, lat=2.0, seen=Timestamp(1.5)), beam.Row(lon=1.0, lat=2.0, seen=None)]
+    ((batch, _),), _ = _batches(rows)
+    seen = batch.points.column("seen")
+    assert seen.type == pa.timestamp("us", "UTC")
+    assert sorted(seen.cast(pa.int64()).to_pylist(), key=str) == [1_500_000, None]
+
+
+def test_a_time_that_no_calendar_has_is_text():
+    ((batch, _),), letters = _batches([{"lon": 1.0, "lat": 2.0, "seen": MIN_TIMESTAMP}])
+    assert letters == []
+    assert batch.points.column("seen").type == pa.string()
+
+
+@pytest.mark.parametrize("plot", [beam.Row(lon=3.0, lat=4.0), Place(3.0, 4.0)])
+def test_a_row_within_a_row_is_a_struct(plot):
+    ((batch, _),), _ = _batches([beam.Row(lon=1.0, lat=2.0, plot=plot)])
+    assert batch.points.column("plot").to_pylist() == [{"lon": 3.0, "lat": 4.0}]
 
 
 def test_a_batch_never_crosses_windows_and_keeps_every_time():
@@ -115,7 +144,7 @@ def test_a_row_without_coordinates_is_one_dead_letter_and_keeps_its_place(gap):
 
 @pytest.mark.parametrize("row", [7, "text"])
 def test_what_is_no_row_is_refused(row):
-    with pytest.raises(PointsError, match="a NamedTuple or a dict"):
+    with pytest.raises(PointsError, match="a NamedTuple, a dataclass or a dict"):
         _batches([row])
 
 
