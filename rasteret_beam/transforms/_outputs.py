@@ -1,7 +1,11 @@
 """Transforms with several outputs, by name."""
 
+from typing import Any, NoReturn, TypeVar
+
 import apache_beam as beam
 from apache_beam.typehints.decorators import IOTypeHints
+
+_Result = TypeVar("_Result")
 
 
 class NamedOutputs(beam.PTransform):
@@ -14,3 +18,21 @@ class NamedOutputs(beam.PTransform):
     def default_type_hints(self) -> IOTypeHints | None:
         """Takes no hints from ``expand``."""
         return None
+
+
+def taken_one_by_one(result: type[_Result]) -> type[_Result]:
+    """Decorates a NamedTuple of PCollections: a transform applied to it all says what to take.
+
+    Beam would take it for a tuple of inputs, and look for what tuples do not have.
+    """
+    setattr(result, "__or__", _refuse)  # noqa: B010 -- a type that has none, to mypy
+    return result
+
+
+def _refuse(outputs: Any, transform: Any) -> NoReturn:  # noqa: ANN401 -- a NamedTuple; any transform
+    names, label = outputs._fields, getattr(transform, "label", transform)
+    msg = (
+        f"{type(outputs).__name__} has several outputs, and {label} takes one: name it, like "
+        f"outputs.{names[0]}, of {', '.join(names)}"
+    )
+    raise TypeError(msg)

@@ -11,7 +11,7 @@ from rasteret_beam.errors import OptionError
 from rasteret_beam.indexing.files import FileSource
 from rasteret_beam.indexing.items import ItemSource
 from rasteret_beam.storage import Store
-from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
 from rasteret_beam.transforms.index_items import IndexItems
 from rasteret_beam.transforms.list_items import ListItems
 from rasteret_beam.transforms.write_collection import WriteCollection
@@ -19,6 +19,7 @@ from rasteret_beam.transforms.write_collection import WriteCollection
 MODES = ("replace", "update", "append")
 
 
+@taken_one_by_one
 class BuildCollectionResult(NamedTuple):
     """The files of a collection, and inputs that are not in it.
 

@@ -15,11 +15,12 @@ from rasteret_beam.indexing.earlier import read_earlier
 from rasteret_beam.indexing.rows import IndexedItem
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
 from rasteret_beam.transforms.list_items import COLUMNS, packed_schema
 from rasteret_beam.transforms.write_collection import WriteCollection
 
 
+@taken_one_by_one
 class ExportCollectionResult(NamedTuple):
     """The files of a collection, and what of its records is not in it.
 

@@ -30,7 +30,7 @@ from rasteret_beam.output.earlier import EarlierRun, KeptRows
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._blocks import Block, blocks_to_do
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters
-from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
 from rasteret_beam.transforms.plan_tiles import Planned
 from rasteret_beam.transforms.summarize_plan import SumPlan
 
@@ -39,6 +39,7 @@ _IN_FLIGHT_BYTES = 256 * 1024 * 1024
 _IN_FLIGHT_JOBS = 256
 
 
+@taken_one_by_one
 class FetchResult(NamedTuple):
     """Tiles that were read, and tiles that never can be.
 

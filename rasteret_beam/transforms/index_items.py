@@ -21,7 +21,7 @@ from rasteret_beam.indexing.rows import IndexedItem, make_row
 from rasteret_beam.storage import Store
 from rasteret_beam.storage.files import BeyondHeadError
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
 from rasteret_beam.transforms._panes import check_global
 from rasteret_beam.transforms.list_items import COLUMNS, packed_schema
 
@@ -29,6 +29,7 @@ _CONCURRENT_HEADERS = 128
 _IN_FLIGHT_FILES = 512
 
 
+@taken_one_by_one
 class IndexItemsResult(NamedTuple):
     """Rows of a collection, and what cannot be in it.
 

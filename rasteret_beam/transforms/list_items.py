@@ -12,12 +12,13 @@ from rasteret_beam.elements import DeadLetter
 from rasteret_beam.indexing.items import Item, ItemSource
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
 
 COLUMNS = "columns"
 """Tag of types that a source declares: Arrow schemas as IPC messages."""
 
 
+@taken_one_by_one
 class ListItemsResult(NamedTuple):
     """Items that were found, and what cannot be one.
 

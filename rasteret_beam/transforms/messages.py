@@ -17,12 +17,13 @@ from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch, stages
 from rasteret_beam.errors import InvalidPointError, OptionError
 from rasteret_beam.messages import INDEX_FIELD, MessageReader, json_messages
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
 from rasteret_beam.transforms.rows import BatchPoints
 
 _KEPT_BYTES = 64 * 1024
 
 
+@taken_one_by_one
 class DecodedMessages(NamedTuple):
     """Rows of points, and messages that hold none.
 

@@ -21,7 +21,7 @@ from rasteret_beam.planning import RECORDS_PER_KEY, PlanCounts, Tally, cells
 from rasteret_beam.replaying import Replay
 from rasteret_beam.transforms._extents import Extents
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
 from rasteret_beam.transforms._panes import check_discarding
 from rasteret_beam.transforms.into_windows import stamp_now
 from rasteret_beam.transforms.plan_tiles import Planned, finish, first_index
@@ -38,6 +38,7 @@ _CellKey = tuple[int, int]
 _Letters = tuple[int, list[DeadLetter]]
 
 
+@taken_one_by_one
 class PlanTilesByCellResult(NamedTuple):
     """Planned tiles, and what of the records cannot be used.
 

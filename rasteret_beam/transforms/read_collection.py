@@ -12,9 +12,10 @@ from rasteret_beam.collection import CollectionQuery, Fragment
 from rasteret_beam.elements import DeadLetter, Record
 from rasteret_beam.schema import Status
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters
-from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
 
 
+@taken_one_by_one
 class ReadCollectionResult(NamedTuple):
     """Records that were read, and what in them cannot be used.
 

@@ -14,9 +14,10 @@ from rasteret_beam.point_files import PointsFile, PointsPiece
 from rasteret_beam.points import PointColumns
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
 
 
+@taken_one_by_one
 class ReadPointsResult(NamedTuple):
     """Points that were read, and rows that hold no point.
 

@@ -20,7 +20,7 @@ from rasteret_beam.points import index as point_index
 from rasteret_beam.points.tabulating import tabulate
 from rasteret_beam.transforms._held import fullest
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
 
 _PLAIN_TYPES = frozenset({float, int, str, bool, bytes, list, dict, type(None)})
 """Of most values: these need no look."""
@@ -29,6 +29,7 @@ _MOST_HELD_ROWS = 4 * BATCH_ROWS
 """Rows of all windows that a bundle holds at once."""
 
 
+@taken_one_by_one
 class BatchPointsResult(NamedTuple):
     """Points, and rows that hold none.
 

@@ -16,7 +16,7 @@ from rasteret_beam.forecast.budget import Budget
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.output.earlier import EarlierRun, KeptRows
 from rasteret_beam.storage import Store
-from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
 from rasteret_beam.transforms.fallback_ring import FallbackRing
 from rasteret_beam.transforms.fetch_tiles import FetchTiles
 from rasteret_beam.transforms.into_windows import stamp_now
@@ -37,6 +37,7 @@ time from some 10 000 records on.
 """
 
 
+@taken_one_by_one
 class SamplePointsResult(NamedTuple):
     """Samples, and what could not be had.
 
