@@ -84,9 +84,9 @@ class SamplePoints(NamedOutputs):
             has it.
         refresh_seconds: How often to look whether the collection has changed, for points
             without an end; they then meet its newest records, as in ``PlanTilesOfNewest``.
-            Broadcast only, since the other join surveys the collection once; ``math.inf``
-            for once in each process. None to make the records a side input, which not
-            every runner keeps points waiting for that have no end.
+            Broadcast only, since the other join surveys the collection once; None, and
+            ``math.inf``, for once in each process. Only of points with an end every runner
+            makes sure that they wait for records that come as a side input.
 
     Raises:
         OptionError: No such join, or a refresh where there can be none.
@@ -140,7 +140,10 @@ class SamplePoints(NamedOutputs):
             self.collection, self.options.bands, self.filters, self.data_source, self.store,
         )
         by_cell = self._joins_by_cell(query)
-        if self.refresh_seconds is not None and not (by_cell and self.refresh_seconds == math.inf):
+        refresh_seconds = self.refresh_seconds
+        if refresh_seconds is None and self.replay is None and not points.is_bounded:
+            refresh_seconds = math.inf
+        if refresh_seconds is not None and not (by_cell and refresh_seconds == math.inf):
             if by_cell:
                 msg = (
                     "A collection that is read cell by cell cannot be refreshed: its cells are cut "
@@ -148,7 +151,7 @@ class SamplePoints(NamedOutputs):
                     f"memory in each process ({query.uri} is above {BROADCAST_BYTES} bytes)"
                 )
                 raise OptionError(msg)
-            return self._plan_refreshed(points, query, self.refresh_seconds)
+            return self._plan_refreshed(points, query, refresh_seconds)
         only = None
         if self.replay is not None:
             only = points.pipeline | "ReadDeadLetters" >> ReadDeadLetters(
