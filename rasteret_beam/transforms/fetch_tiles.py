@@ -66,12 +66,12 @@ class FetchTiles(NamedOutputs):
     bounded by bytes.
 
     Input: what ``PlanTiles`` gives. Output: ``FetchResult``. Windows: kept
-    (timestamps become the window's end, as after any GroupByKey; the points' own
-    travel inside). Where a trigger fires more than once, a tile is read once a pane, but
-    for those that the cache still has. Dead letters: tiles that cannot be had, one each.
-    Counters: ``tiles_planned`` = ``tiles_fetched`` + ``tiles_cached`` +
-    ``tiles_sparse`` + ``tiles_failed``; ``requests``,
-    ``requests_retried`` and ``bytes_fetched``, as ``running.JobCounts`` has them.
+    (timestamps become the window's end, and panes are, as after any GroupByKey; the
+    points' own times travel inside). Where a trigger fires more than once, a tile is read
+    once a pane, but for those that the cache still has. Dead letters: tiles that cannot be
+    had, one each. Counters: ``tiles_planned`` = ``tiles_fetched`` + ``tiles_cached`` +
+    ``tiles_sparse`` + ``tiles_failed``; ``requests``, ``requests_retried`` and
+    ``bytes_fetched``, as ``running.JobCounts`` has them.
 
     Attributes:
         store: How files are read. Their addresses are content's: see ``Store.guarded``,
@@ -137,6 +137,11 @@ class _InFlight:
     rows: BlockRows
     window: Any
     timestamp: Any
+    pane: Any
+
+    def of_its_own(self, output: TileBatch | DeadLetter) -> WindowedValue:
+        """Gives an output the time, window and pane of the block."""
+        return WindowedValue(output, self.timestamp, (self.window,), self.pane)
 
 
 class _FetchFn(beam.DoFn):
@@ -161,6 +166,7 @@ class _FetchFn(beam.DoFn):
         block: Block,
         window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
         timestamp: Any = beam.DoFn.TimestampParam,  # noqa: ANN401 -- Beam's timestamp
+        pane: Any = beam.DoFn.PaneInfoParam,  # noqa: ANN401 -- Beam's pane
         allowed: bool = True,  # noqa: FBT001, FBT002, ARG002 -- a side input, only waited for
     ) -> Iterator[Any]:
         key, messages = block[0], []
@@ -179,7 +185,7 @@ class _FetchFn(beam.DoFn):
             ):
                 yield from self._finish_one()
             future = self._pool.submit(running.run_job, job, self._store, self._cache)
-            self._in_flight.append(_InFlight(future, job, rows, window, timestamp))
+            self._in_flight.append(_InFlight(future, job, rows, window, timestamp, pane))
             self._bytes += job.decoded_bytes
 
     def finish_bundle(self) -> Iterator[Any]:
@@ -195,7 +201,6 @@ class _FetchFn(beam.DoFn):
         letters = list(running.dead_letters(one.job, result))
         self._counters.tell(letters)
         for letter in letters:
-            value = WindowedValue(letter, one.timestamp, (one.window,))
-            yield TaggedOutput(DEAD_LETTERS, value)
+            yield TaggedOutput(DEAD_LETTERS, one.of_its_own(letter))
         for batch in running.tile_batches(one.rows, one.job, result):
-            yield WindowedValue(batch, one.timestamp, (one.window,))
+            yield one.of_its_own(batch)

@@ -97,7 +97,7 @@ class BatchMessages(NamedOutputs):
 class EncodeSamples(beam.PTransform):
     """Writes samples as messages: a JSON object a row.
 
-    Input: ``SampleBatch``. Output: ``bytes``. Windows: kept; each message has the time
+    Input: ``SampleBatch``. Output: ``bytes``. Windows and panes: kept; each message has the time
     of its point where that came through ``BatchPoints``. Counters: ``rows_written``.
     """
 
@@ -141,7 +141,10 @@ class _EncodeFn(beam.DoFn):
         self._counters = Counters("rows_written")
 
     def process(
-        self, batch: SampleBatch, window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- a window
+        self,
+        batch: SampleBatch,
+        window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- a window
+        pane: Any = beam.DoFn.PaneInfoParam,  # noqa: ANN401 -- Beam's pane
     ) -> Iterator[Any]:
         times = batch.event_time_us
         self._counters.add("rows_written", batch.samples.num_rows)
@@ -150,4 +153,5 @@ class _EncodeFn(beam.DoFn):
                 yield data
             else:
                 # Named with its window: a window function must not assign it anew.
-                yield WindowedValue(data, Timestamp(micros=int(times[number])), (window,))
+                time = Timestamp(micros=int(times[number]))
+                yield WindowedValue(data, time, (window,), pane)

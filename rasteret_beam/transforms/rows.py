@@ -83,7 +83,7 @@ class ToRows(beam.PTransform):
     """Takes batches of samples apart: one ``beam.Row`` a sample.
 
     Input: ``SampleBatch``. Output: ``beam.Row`` with the columns of the sample schema
-    in their order, ``datetime`` as naive UTC. Windows: kept; a row that came through
+    in their order, ``datetime`` as naive UTC. Windows and panes: kept; a row that came through
     ``BatchPoints`` has its own timestamp again. Dead letters and counters: none.
     """
 
@@ -200,7 +200,10 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 -- any value
 
 class _ToRowsFn(beam.DoFn):
     def process(
-        self, batch: SampleBatch, window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- a window
+        self,
+        batch: SampleBatch,
+        window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- a window
+        pane: Any = beam.DoFn.PaneInfoParam,  # noqa: ANN401 -- Beam's pane
     ) -> Iterator[Any]:
         table = schema.plain(pa.Table.from_batches([batch.samples]))
         times = batch.event_time_us
@@ -210,4 +213,5 @@ class _ToRowsFn(beam.DoFn):
                 yield value
             else:
                 # Named with its window: a window function must not assign it anew.
-                yield WindowedValue(value, Timestamp(micros=int(times[number])), (window,))
+                time = Timestamp(micros=int(times[number]))
+                yield WindowedValue(value, time, (window,), pane)

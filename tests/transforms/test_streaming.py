@@ -12,6 +12,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2 as pb
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
+from apache_beam.utils.windowed_value import PaneInfoTiming
 from collecting import collect
 from fakes import serving
 from scenes import Scene, centre, file_item, index_table, make_collection, ramp, write_scene
@@ -30,6 +31,7 @@ from rasteret_beam import (
     SampleOptions,
     SamplePoints,
     Store,
+    ToRows,
 )
 from rasteret_beam.reporting import SAMPLE_IDENTITIES
 
@@ -141,6 +143,25 @@ def test_points_without_an_end_do_not_run_past_their_records(tmp_path):
     with beam.Pipeline(options=LOCAL) as pipeline:
         rows = _rows(pipeline, played(*steps), IntoWindows(seconds=10), collection=collection)
     assert sorted(rows) == EXPECTED
+
+
+@pytest.mark.parametrize("form", [ToRows(), EncodeSamples()], ids=["rows", "messages"])
+def test_samples_of_late_points_say_so(tmp_path, form):
+    steps = [(1, _message(1, 2, 1)), 15, (2, _message(3, 4, 2))]
+    collection = make_collection(tmp_path, [SCENE])
+    with beam.Pipeline(options=LOCAL) as pipeline:
+        decoded = pipeline | played(*steps) | DecodeMessages(reader=READER)
+        windows = IntoWindows(seconds=10, allowed_lateness_seconds=50)
+        points, _ = decoded.rows | windows | BatchMessages(reader=READER)
+        sampled = points | SamplePoints(
+            options=SampleOptions(bands=("B1",)), collection=collection,
+        )
+        told = collect(sampled.samples | form | beam.Map(_pane))
+    assert sorted(told) == [(0, "ON_TIME"), (1, "LATE")]
+
+
+def _pane(_, pane=beam.DoFn.PaneInfoParam):
+    return pane.index, PaneInfoTiming.to_string(pane.timing)
 
 
 def test_without_lateness_late_points_are_dropped(tmp_path):
