@@ -22,6 +22,7 @@ from rasteret_beam.elements import (
 )
 from rasteret_beam.errors import OptionError
 from rasteret_beam.fetching import jobs, merging, progress, running, tile_cache
+from rasteret_beam.fetching.in_flight import Allowance
 from rasteret_beam.fetching.jobs import TileJob
 from rasteret_beam.fetching.running import JobResult
 from rasteret_beam.forecast.budget import Budget
@@ -35,8 +36,9 @@ from rasteret_beam.transforms.plan_tiles import Planned
 from rasteret_beam.transforms.summarize_plan import SumPlan
 
 _CONCURRENT_JOBS = 32
-_IN_FLIGHT_BYTES = 256 * 1024 * 1024
 _IN_FLIGHT_JOBS = 256
+_IN_FLIGHT = Allowance(256 * 1024 * 1024)
+"""What all bundles of the process have in flight."""
 
 
 @taken_one_by_one
@@ -63,7 +65,7 @@ class FetchTiles(NamedOutputs):
 
     Points of one block are grouped; the block's tiles are read with few requests, many
     blocks at a time, and decoded while others are on their way. What is in flight is
-    bounded by bytes.
+    bounded by bytes, for all threads of a process together.
 
     Input: what ``PlanTiles`` gives. Output: ``FetchResult``. Windows: kept
     (timestamps become the window's end, and panes are, as after any GroupByKey; the
@@ -153,13 +155,13 @@ class _FetchFn(beam.DoFn):
         memory.keep_freed()
         self._pool = concurrent.futures.ThreadPoolExecutor(_CONCURRENT_JOBS, "fetch-tiles")
         self._cache = tile_cache.of_process(self._cache_bytes)
+        self._in_flight: collections.deque[_InFlight] = collections.deque()
 
     def teardown(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def start_bundle(self) -> None:
-        self._in_flight: collections.deque[_InFlight] = collections.deque()
-        self._bytes = 0
+        # Of a bundle that failed.
+        while self._in_flight:
+            _IN_FLIGHT.give_back(self._in_flight.popleft().job.decoded_bytes)
 
     def process(
         self,
@@ -179,14 +181,12 @@ class _FetchFn(beam.DoFn):
         merged = merging.merge(messages)
         rows = progress.block_rows(key, merged)
         for job in jobs.plan_jobs(merged):
-            while self._in_flight and (
-                self._bytes + job.decoded_bytes > _IN_FLIGHT_BYTES
-                or len(self._in_flight) >= _IN_FLIGHT_JOBS
+            while len(self._in_flight) >= _IN_FLIGHT_JOBS or not _IN_FLIGHT.take(
+                job.decoded_bytes, anyway=not self._in_flight,
             ):
                 yield from self._finish_one()
             future = self._pool.submit(running.run_job, job, self._store, self._cache)
             self._in_flight.append(_InFlight(future, job, rows, window, timestamp, pane))
-            self._bytes += job.decoded_bytes
 
     def finish_bundle(self) -> Iterator[Any]:
         while self._in_flight:
@@ -194,8 +194,10 @@ class _FetchFn(beam.DoFn):
 
     def _finish_one(self) -> Iterator[Any]:
         one = self._in_flight.popleft()
-        result = one.future.result()
-        self._bytes -= one.job.decoded_bytes
+        try:
+            result = one.future.result()
+        finally:
+            _IN_FLIGHT.give_back(one.job.decoded_bytes)
         for name, amount in result.counts._asdict().items():
             self._counters.add(name, amount)
         letters = list(running.dead_letters(one.job, result))
