@@ -62,7 +62,9 @@ class SamplePoints(NamedOutputs):
 
     Input: ``PointBatch`` of ``ReadPoints`` or ``BatchPoints``. Output:
     ``SamplePointsResult``, one row per (point, record, band). Windows: those of the
-    points; each tile is read once in each. Dead letters: tiles and records that cannot
+    points; each tile is read once in each. A trigger that counts does not count points
+    inside, but messages of a block of tiles, of which there may never be as many: let it
+    go by time, as ``IntoWindows`` does. Dead letters: tiles and records that cannot
     be read. Counters: those of its parts.
 
     Attributes:
