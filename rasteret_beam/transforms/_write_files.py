@@ -160,8 +160,12 @@ def window_name(window: Any, pane: Any) -> str:  # noqa: ANN401 -- any window, B
 
 
 def _time_name(time: Timestamp) -> str:
+    """A time in UTC; microseconds since 1970 where Python's years, 1 to 9999, do not reach.
+
+    Points that have no time come before all time, and a time of "never" may be the last
+    second of 9999, whose window ends after it.
+    """
     try:
-        return str(time.to_rfc3339().replace(":", "."))
+        return str(time.to_rfc3339()).replace(":", ".")
     except OverflowError:
-        # Elements without a time of their own, as of Create, come before any year.
-        return f"{time.seconds()}s"
+        return f"{time.micros}us"

@@ -23,6 +23,7 @@ from apache_beam.transforms.window import (
     IntervalWindow,
     TimestampedValue,
 )
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import PaneInfo, PaneInfoTiming
 from sample_rows import bands_of, batch, record
 
@@ -200,24 +201,20 @@ def test_each_window_has_files_of_its_own(tmp_path):
     assert sorted(path.name for path in (tmp_path / "_run").iterdir()) == manifests
 
 
-def _written_before_any_year(folder, made, transform):
-    # Where elements have no times of their own Create gives them the first there is.
+@pytest.mark.parametrize(("time", "told"), [
+    # Points of files come before all time; "never" is often the last second of 9999.
+    (MIN_TIMESTAMP, "-9223372036854775000us--9223372036800000000us"),
+    (253_402_300_799, "9999-12-31T23.59.00Z-253402300800000000us"),
+])  # fmt: skip
+def test_windows_beyond_pythons_years_have_names_too(tmp_path, time, told):
     with beam.Pipeline("FnApiRunner") as pipeline:
-        _ = pipeline | made | beam.WindowInto(FixedWindows(120)) | transform(folder=str(folder))
-    (name,) = _names(folder)
-    return folder / name
-
-
-def test_samples_of_a_window_before_any_year_have_a_file(tmp_path):
-    samples = beam.Create(_batches()).with_output_types(SampleBatch)
-    file = _written_before_any_year(tmp_path, samples, WriteSamples)
-    assert pq.read_table(file).num_rows == 30
-
-
-def test_dead_letters_of_a_window_before_any_year_have_a_file(tmp_path):
-    letter = DeadLetter("{}", "why", "", "FetchTiles", "FETCH_ERROR")
-    file = _written_before_any_year(tmp_path, beam.Create([letter]), WriteDeadLetters)
-    assert json.loads(file.read_text()) == letter._asdict()
+        _ = (
+            pipeline
+            | beam.Create([TimestampedValue(_batches()[0], time)]).with_output_types(SampleBatch)
+            | beam.WindowInto(FixedWindows(60))
+            | WriteSamples(folder=str(tmp_path))
+        )
+    assert _names(tmp_path) == [f"samples-{told}-00000-of-00001.parquet"]
 
 
 @pytest.mark.parametrize("job", ["named", ""])
