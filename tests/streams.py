@@ -1,5 +1,7 @@
 """Streams that tests play: what comes when, and engines that take them."""
 
+import re
+
 import pytest
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -47,3 +49,8 @@ def counters(result):
         name = counter.key.metric.name
         found[name] = found.get(name, 0) + (counter.committed or counter.attempted or 0)
     return found
+
+
+def without_run(name):
+    """A file's name, without what it says of the run of a stream."""
+    return re.sub(r"-[0-9a-f]{8}(?=-\d{5}-of-\d{5}|-[0-9a-f]{32}\.|$)", "", name)

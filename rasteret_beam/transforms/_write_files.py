@@ -15,6 +15,7 @@ from rasteret_beam.transforms._folders import create_file, put_in_place, remove,
 from rasteret_beam.transforms._panes import check_discarding
 
 _ID_LENGTH = 32
+_RUN_LENGTH = 8
 
 
 class Writer(Protocol):
@@ -31,10 +32,12 @@ class Writer(Protocol):
 class WriteFiles(beam.PTransform):
     """Writes elements to ``<folder>/<prefix>-00000-of-0000N<suffix>``.
 
-    In windows other than the global one the files are ``<prefix>-<window>-<id><suffix>``.
+    In windows other than the global one the files are ``<prefix>-<window>-<id><suffix>``,
+    and of elements without an end ``<prefix>-<window>-<run>-<id><suffix>``.
     A bundle writes to a file whose name begins with a dot, so that readers of the
     folder pass it over; when all of a window is written its files get their final
-    names, and files that an earlier run left under the same prefix go. A retried bundle
+    names, and files that an earlier run left under the same prefix go; not those of an
+    earlier run without an end, which the next one only adds to. A retried bundle
     leaves no trace: only the names that its success reports are published.
 
     Input: any. Output: final file names. Windows: kept; each window and pane has files
@@ -63,7 +66,8 @@ class WriteFiles(beam.PTransform):
         written = elements | "Write" >> beam.ParDo(
             _WriteFn(hidden, self.make_writer),
         ).with_output_types(tuple[str, str])
-        if elements.windowing.is_default():
+        is_whole = elements.windowing.is_default()
+        if is_whole:
             # A run that has nothing to write still replaces what an earlier run left.
             nothing = elements.pipeline | "Nothing" >> beam.Create([("", "")])
             written = (written, nothing) | "WithNothing" >> beam.Flatten()
@@ -71,7 +75,10 @@ class WriteFiles(beam.PTransform):
             written
             | "Gather" >> beam.GroupByKey()
             | "Publish" >> beam.ParDo(
-                _PublishFn(self.folder, self.prefix, self.suffix, hidden),
+                _PublishFn(
+                    self.folder, self.prefix, self.suffix, hidden, name_of_run(elements, run),
+                    is_whole=is_whole,
+                ),
             ).with_output_types(str)
         )
 
@@ -110,8 +117,11 @@ class _WriteFn(beam.DoFn):
 
 
 class _PublishFn(beam.DoFn):
-    def __init__(self, folder: str, prefix: str, suffix: str, hidden: str) -> None:
+    def __init__(
+        self, folder: str, prefix: str, suffix: str, hidden: str, run: str, *, is_whole: bool,
+    ) -> None:
         self._folder, self._prefix, self._suffix, self._hidden = folder, prefix, suffix, hidden
+        self._run, self._is_whole = run, is_whole
 
     def process(
         self,
@@ -124,7 +134,7 @@ class _PublishFn(beam.DoFn):
             # A window may fire once more when it goes, with nothing: that takes nothing back.
             return
         hidden = sorted(name for name in written if name)
-        prefix = self._prefix + window_name(window, pane)
+        prefix = self._prefix + window_name(window, pane) + self._run
         names = [self._name(window, at, hidden) for at in range(len(hidden))]
         finals = [
             FileSystems.join(self._folder, f"{prefix}-{name}{self._suffix}") for name in names
@@ -134,7 +144,8 @@ class _PublishFn(beam.DoFn):
             if finals or FileSystems.exists(self._folder):
                 every = "?????-of-?????" if isinstance(window, GlobalWindow) else "?" * _ID_LENGTH
                 remove(self._folder, f"{prefix}-{every}{self._suffix}", finals)
-                if isinstance(window, GlobalWindow):
+                if self._is_whole:
+                    # Else other windows and panes may be at work in them.
                     remove(self._folder, f"{FileSystems.split(self._hidden)[1]}-*")
         yield from finals
 
@@ -146,7 +157,16 @@ class _PublishFn(beam.DoFn):
         """
         if isinstance(window, GlobalWindow):
             return f"{at:05d}-of-{len(hidden):05d}"
-        return hidden[at].removeprefix(f"{self._hidden}-")
+        return hidden[at].rpartition("-")[2]
+
+
+def name_of_run(elements: beam.PCollection[Any], run: str) -> str:
+    """Gives what names of files say of the run: nothing, but of elements without an end.
+
+    A stream that is drained in mid-window, and started anew, writes what is left of that
+    window: beside what the first one wrote, and not in its place.
+    """
+    return "" if elements.is_bounded else f"-{run[:_RUN_LENGTH]}"
 
 
 def window_name(window: Any, pane: Any) -> str:  # noqa: ANN401 -- any window, Beam's pane

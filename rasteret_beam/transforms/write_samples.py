@@ -29,7 +29,7 @@ from rasteret_beam.transforms._metrics import Counters
 from rasteret_beam.transforms._occupied import check_no_collection
 from rasteret_beam.transforms._output_files import OutputFiles, Staged, parts_folder
 from rasteret_beam.transforms._panes import check_discarding, check_global
-from rasteret_beam.transforms._write_files import WriteFiles, window_name
+from rasteret_beam.transforms._write_files import WriteFiles, name_of_run, window_name
 
 _LEAST_SECONDS = 1.0
 _LOST_SHARE = 0.1
@@ -49,11 +49,12 @@ class WriteSamples(beam.PTransform):
     names, and ``_run/manifest.json`` lists them. What an earlier run left is replaced in
     that moment. A run that is killed leaves parts, from which ``ReadEarlierRun`` goes on.
 
-    In windows only files of the same window and pane are replaced. An earlier run's other
-    windows stay, and so do its panes of late points, whose rows are there twice where
-    another run has them on time: give a replay a folder of its own. A stream that is
-    updated or goes on elsewhere is another run by name, so that what is of an earlier one
-    cannot be told from what it wrote itself.
+    In windows of samples that have an end only files of the same window and pane are
+    replaced. An earlier run's other windows stay, and so do its panes of late points, whose
+    rows are there twice where another run has them on time: give a replay a folder of its
+    own. Without an end (Pub/Sub) names also have the first letters of their run, and nothing
+    that another run wrote is replaced: a job that is drained in mid-window, and started anew,
+    has the rest of the window in files of its own.
 
     Input: ``SampleBatch``. Output: names of the files. Windows: kept; each window and
     pane has files of its own. Dead letters: none. Counters: ``rows_written``.
@@ -109,7 +110,9 @@ class WriteSamples(beam.PTransform):
             return (
                 parts
                 | "Gather" >> beam.GroupByKey()
-                | "Publish" >> beam.ParDo(_WindowFn(files)).with_output_types(str)
+                | "Publish" >> beam.ParDo(
+                    _WindowFn(files, name_of_run(samples, run)),
+                ).with_output_types(str)
             )
         kept = [] if self.kept is None else [AsSingleton(self.kept)]
         return (
@@ -130,7 +133,8 @@ class WriteSamples(beam.PTransform):
 class WriteDeadLetters(beam.PTransform):
     """Writes dead letters as JSON lines, ``dead-letters-00000-of-0000N.jsonl``.
 
-    In windows other than the global one, ``dead-letters-<window>-<id>.jsonl``.
+    In windows other than the global one, ``dead-letters-<window>-<id>.jsonl``; of a stream
+    with its run's name before the id, and nothing of an earlier run's is replaced.
 
     Input: ``DeadLetter``. Output: names of the files; none without dead letters.
     Windows: kept. Counters: ``dead_letters``.
@@ -275,8 +279,8 @@ class _PublishFn(beam.DoFn):
 class _WindowFn(beam.DoFn):
     """All of one window and pane in one place: windows are many, and small."""
 
-    def __init__(self, files: OutputFiles) -> None:
-        self._files = files
+    def __init__(self, files: OutputFiles, run: str) -> None:
+        self._files, self._run = files, run
         self._counters = Counters("rows_written")
 
     def process(
@@ -286,7 +290,7 @@ class _WindowFn(beam.DoFn):
         pane: Any = beam.DoFn.PaneInfoParam,  # noqa: ANN401 -- Beam's pane
     ) -> Iterator[str]:
         parts = sorted(gathered[1], key=lambda part: part.name)
-        files = self._files.of_window(window_name(window, pane))
+        files = self._files.of_window(window_name(window, pane) + self._run)
         if parts:
             tasks = plan_files(parts, None, files.layout)
             staged = [files.write(task, None) for task in tasks]

@@ -9,7 +9,7 @@ import pytest
 from dataflow import compiled, script
 from fake_pubsub import pubsub
 from scenes import Scene, centre, make_collection, ramp
-from streams import played, prism
+from streams import played, prism, without_run
 
 from rasteret_beam import OptionError, PointsError
 from rasteret_beam.runners import launch
@@ -23,6 +23,7 @@ TO_TABLE = {
     "temp_location": "gs://my-bucket/temp",
 }  # fmt: skip
 LOCAL = "apache_beam.runners.direct.direct_runner.BundleBasedDirectRunner"
+LOCAL_FLAGS = ("--runner=DirectRunner",)
 MODULE = script("sample_points_streaming")
 
 
@@ -45,8 +46,8 @@ def place(tmp_path):
     return tmp_path
 
 
-def _play(place, *steps, **given):
-    options, ours = _options(place, *prism(), output=place / "out", **given)
+def _play(place, *steps, flags=None, **given):
+    options, ours = _options(place, *(flags or prism()), output=place / "out", **given)
     with beam.Pipeline(options=options) as pipeline:
         MODULE.sample_messages(pipeline | played(*steps), ours)
 
@@ -58,8 +59,10 @@ def test_each_window_has_files_and_late_points_theirs(place):
         id_column="id", window_seconds=60, allowed_lateness_seconds=600, refresh_seconds=0,
     )  # fmt: skip
     found = {
-        path.name: sorted(zip(*pq.read_table(path).select(["point_index", "value"]).to_pydict()
-                              .values(), strict=True))
+        without_run(path.name): sorted(
+            tuple(row.values())
+            for row in pq.read_table(path, columns=["point_index", "value"]).to_pylist()
+        )
         for path in (place / "out").glob("*.parquet")
     }  # fmt: skip
     first = "samples-1970-01-01T00.00.00Z-1970-01-01T00.01.00Z"
@@ -69,6 +72,18 @@ def test_each_window_has_files_and_late_points_theirs(place):
         f"{first}-pane-1-00000-of-00001.parquet": [(3, 506.0)],
         f"{second}-00000-of-00001.parquet": [(4, 708.0)],
     }
+
+
+def test_a_job_that_is_started_anew_adds_to_the_window_that_an_earlier_one_was_drained_in(place):
+    for at, data in ((1, b"boo"), (31, b"foo")):
+        _play(
+            place, (at, _message(at, 2, id=at)), (at, data), flags=LOCAL_FLAGS, id_column="id",
+            window_seconds=60, refresh_seconds=0, dead_letters=place / "dead",
+        )
+    rows = pq.read_table(place / "out").select(["point_index", "value"]).to_pylist()
+    assert sorted(tuple(row.values()) for row in rows) == [(1, 102.0), (31, 3102.0)]
+    letters = [json.loads(path.read_text()) for path in (place / "dead").glob("*.jsonl")]
+    assert sorted(json.loads(letter["element"])["data"] for letter in letters) == ["boo", "foo"]
 
 
 def test_a_columns_time_decides_the_window_and_broken_messages_become_dead_letters(place):

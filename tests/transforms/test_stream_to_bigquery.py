@@ -15,7 +15,7 @@ from apache_beam.transforms.window import (
 from bigquery_server import DATASET, PROJECT, asked_by_our_clients
 from collecting import collect
 from sample_rows import batch, record
-from streams import LOCAL, played, prism
+from streams import LOCAL, played, prism, without_run
 
 from rasteret_beam import IntoWindows, OptionError, WriteSamples, WriteSamplesToBigQuery
 from rasteret_beam.bigquery import Load, TableName
@@ -74,10 +74,13 @@ def _indexes(server):
 
 
 def _loaded(server):
-    """The files of each load that was done, by their own names, without their numbers."""
+    """The files of each load that was done, by their windows and panes."""
     done = (job for job in server.jobs.values() if "errorResult" not in job["status"])
     uris = [job["configuration"]["load"]["sourceUris"] for job in done]
-    return sorted(tuple(uri.rsplit("/", 1)[1].rsplit("-", 3)[0] for uri in each) for each in uris)
+    return sorted(
+        tuple(without_run(uri.rsplit("/", 1)[1].rsplit("-", 3)[0]) for uri in each)
+        for each in uris
+    )
 
 
 def _left(folder):

@@ -19,6 +19,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, Repeatedly
 from apache_beam.transforms.window import (
     FixedWindows,
+    GlobalWindow,
     GlobalWindows,
     IntervalWindow,
     TimestampedValue,
@@ -380,11 +381,13 @@ _PANE = PaneInfo(is_first=True, is_last=True, timing=PaneInfoTiming.ON_TIME, ind
                  nonspeculative_index=0)  # fmt: skip
 
 
-def _publish_letters(folder, ids):
+def _publish_letters(folder, ids, run="run", window=_WINDOW):
     """Publishes what was written of a window; gives what its files hold."""
     hidden = f"{folder}/.letters-run"
-    publish = _PublishFn(str(folder), "letters", ".jsonl", hidden)
-    list(publish.process(("", [f"{hidden}-{one * 32}" for one in ids]), _WINDOW, _PANE))
+    publish = _PublishFn(
+        str(folder), "letters", ".jsonl", f"{folder}/.letters-{run}", f"-{run}", is_whole=False,
+    )
+    list(publish.process(("", [f"{hidden}-{one * 32}" for one in ids]), window, _PANE))
     return sorted(path.read_text() for path in folder.iterdir() if path.name[0] != ".")
 
 
@@ -402,6 +405,19 @@ def test_a_window_that_fires_with_nothing_keeps_its_files(tmp_path):
     (tmp_path / f".letters-run-{'b' * 32}").write_text("told")
     assert _publish_letters(tmp_path, "b") == ["told"]
     assert _publish_letters(tmp_path, "") == ["told"]
+
+
+def test_a_job_that_is_updated_publishes_what_the_one_before_it_wrote(tmp_path):
+    (tmp_path / f".letters-run-{'b' * 32}").write_text("before the update")
+    assert _publish_letters(tmp_path, "b", run="other") == ["before the update"]
+    assert [path.name[-42:] for path in tmp_path.iterdir()] == [f"other-{'b' * 32}.jsonl"[-42:]]
+
+
+def test_panes_of_the_global_window_do_not_take_each_others_dead_letters(tmp_path):
+    for one in "ab":
+        (tmp_path / f".letters-run-{one * 32}").write_text(one)
+    assert _publish_letters(tmp_path, "a", window=GlobalWindow()) == ["a"]
+    assert (tmp_path / f".letters-run-{'b' * 32}").read_text() == "b"
 
 
 def test_a_wide_layout_goes_through(tmp_path):
