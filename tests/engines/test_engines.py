@@ -193,7 +193,7 @@ def _check_the_same(folder):
     assert len(expected) == len(_bytes(apart / "out")) == _WINDOWS
     assert _letters(apart) == _letters(here)
     assert {letter["stage"] for letter in map(ast.literal_eval, _letters(here))} == {
-        "DecodeMessages", "FetchTiles",
+        "DecodeMessages", "ReadPoints", "FetchTiles",
     }
 
 
