@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import struct
@@ -20,6 +21,10 @@ _KINDS = {
     "date": pa.date32(), "timestamp-millis": _UTC, "timestamp-micros": _UTC,
     "uuid": pa.string(),
 }  # fmt: skip
+_UNITS = {
+    "timestamp-millis": dt.timedelta(milliseconds=1),
+    "timestamp-micros": dt.timedelta(microseconds=1),
+}
 _BROKEN = (EOFError, IndexError, KeyError, OverflowError, TypeError, ValueError, struct.error)
 """What the library raises on bytes that are not of the schema."""
 
@@ -50,8 +55,31 @@ def columns_of(schema: dict[str, Any]) -> pa.Schema:
     return pa.schema([_field(field["name"], field["type"]) for field in schema["fields"]])
 
 
+def tags_of(schema: dict[str, Any]) -> dict[str, str]:
+    """Gives, by the name of each field that is a union, what JSON calls the type of its values."""
+    return {
+        field["name"]: kind["name" if kind["type"] == "enum" else "type"]
+        if isinstance(kind, dict) else kind
+        for field in schema["fields"] if isinstance(field["type"], list)
+        for kind in _kinds(field["type"])
+    }
+
+
+def units_of(schema: dict[str, Any]) -> dict[str, dt.timedelta]:
+    """Gives, by the name of each field that is a timestamp, what its numbers count."""
+    return {
+        field["name"]: _UNITS[kind["logicalType"]]
+        for field in schema["fields"] for kind in _kinds(field["type"])
+        if isinstance(kind, dict) and kind.get("logicalType") in _UNITS
+    }
+
+
+def _kinds(given: Any) -> list[Any]:  # noqa: ANN401 -- JSON
+    return [kind for kind in (given if isinstance(given, list) else [given]) if kind != "null"]
+
+
 def _field(name: str, given: Any) -> pa.Field:  # noqa: ANN401 -- JSON
-    kinds = [kind for kind in (given if isinstance(given, list) else [given]) if kind != "null"]
+    kinds = _kinds(given)
     if len(kinds) == 1:
         kind = kinds[0]
         if isinstance(kind, dict):

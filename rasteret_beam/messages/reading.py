@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime as dt
 import functools
 import json
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
 from rasteret_beam.errors import InvalidPointError, OptionError
-from rasteret_beam.messages import avro
+from rasteret_beam.messages import avro, json_fields
 from rasteret_beam.points import COORDINATE_PAIRS, PointColumns, number
 from rasteret_beam.points import index as point_index
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 MESSAGE_FORMATS = ("json", "avro")
 
 INDEX_FIELD = "_point_index"
 """Field of a row that is to become its ``point_index``."""
 
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
-_MICROSECOND = dt.timedelta(microseconds=1)
 _X, _Y = COORDINATE_PAIRS[0]
 
 
@@ -52,11 +52,13 @@ class MessageReader:
             Pub/Sub sends it for a topic's schema.
         columns: Where in a row the point is.
         avro_schema: Text of the schema; needed for ``avro``. For ``json`` it names the
-            columns to keep and their types.
+            columns to keep and their types: dates and times are ISO 8601 text, or numbers as
+            Avro counts them; a value may come with its type, as ``{"string": "a"}``.
         id_column: Column that becomes ``point_index``: whole numbers as they are; of
             text its 63-bit hash, and the text stays as a column.
         time_column: Column of the row's time: RFC 3339 text (UTC where it does not
-            say), milliseconds since 1970, or one of Avro's timestamps.
+            say), milliseconds since 1970, or one of Avro's timestamps (whose numbers, in
+            JSON too, are microseconds where the schema says so).
 
     Raises:
         OptionError: A value that cannot work, or a column that the schema does not have.
@@ -125,14 +127,18 @@ class MessageReader:
                 msg = f"no {' and no '.join(absent)} in it; it has {_names(given)}"
                 raise InvalidPointError(msg)
         if self.message_format == "json":
-            for name in self._timestamps:
-                row[name] = None if row[name] is None else _moment(name, row[name])
+            for field in self.schema:
+                unit = self._units.get(field.name, json_fields.MILLISECOND)
+                row[field.name] = json_fields.fitted(
+                    field.name, row[field.name], field.type, unit,
+                )
             for name in self._numbers:
                 row[name] = _coordinate(row[name])
         time_us = None
         if self.time_column:
-            moment = _moment(self.time_column, given.get(self.time_column))
-            time_us = (moment - _EPOCH) // _MICROSECOND
+            unit = self._units.get(self.time_column, json_fields.MILLISECOND)
+            time = json_fields.moment(self.time_column, given.get(self.time_column), unit)
+            time_us = json_fields.microseconds(time)
         if self.id_column:
             row[INDEX_FIELD] = _index(self.id_column, given.get(self.id_column))
             if self.id_column in row and not isinstance(row[self.id_column], str):
@@ -150,7 +156,7 @@ class MessageReader:
         if not isinstance(given, dict):
             msg = f"a JSON {type(given).__name__}, expected an object with a point's columns"
             raise InvalidPointError(msg)
-        return given
+        return json_fields.untagged(given, self._tags)
 
     @functools.cached_property
     def _parsed(self) -> dict[str, Any] | None:
@@ -167,8 +173,12 @@ class MessageReader:
         return next((pair for pair in COORDINATE_PAIRS if set(pair) <= names), None)
 
     @functools.cached_property
-    def _timestamps(self) -> list[str]:
-        return [field.name for field in self.schema if pa.types.is_timestamp(field.type)]
+    def _tags(self) -> dict[str, str]:
+        return avro.tags_of(self._parsed) if self._parsed else {}
+
+    @functools.cached_property
+    def _units(self) -> dict[str, dt.timedelta]:
+        return avro.units_of(self._parsed) if self._parsed else {}
 
     @functools.cached_property
     def _numbers(self) -> list[str]:
@@ -219,23 +229,3 @@ def _coordinate(value: object) -> object:
         with contextlib.suppress(ValueError):
             return number(value)
     return value
-
-
-def _moment(name: str, value: object) -> dt.datetime:
-    """A time of the years 1 to 9999; text without a zone is UTC."""
-    try:
-        if isinstance(value, str):
-            text = value[:-1] + "+00:00" if value.endswith(("Z", "z")) else value
-            value = dt.datetime.fromisoformat(text)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            value = _EPOCH + dt.timedelta(milliseconds=value)
-        if isinstance(value, dt.datetime):
-            zoned = value if value.tzinfo else value.replace(tzinfo=dt.timezone.utc)
-            return zoned.astimezone(dt.timezone.utc)
-    except (ValueError, OverflowError) as error:
-        msg = f"time {name!r} is {str(value)[:100]!r}: {error}"
-        raise InvalidPointError(msg) from error
-    msg = (
-        f"time {name!r} is {str(value)[:100]!r}, expected RFC 3339 text or milliseconds since 1970"
-    )
-    raise InvalidPointError(msg)

@@ -42,7 +42,7 @@ def tabulate(
         ]
         kind = None if schema is None else field.type
         try:
-            column = pa.array(values, kind)
+            column = _array(values, kind)
         except MISFITS:
             if kind is None and field.name != geometry:
                 column = texts(values)
@@ -79,7 +79,29 @@ def _sifted(values: list[Any], kind: pa.DataType | None) -> tuple[pa.Array, dict
 
 def _fits(value: Any, kind: pa.DataType | None) -> bool:  # noqa: ANN401 -- any value
     try:
-        pa.array([value], kind)
+        _array([value], kind)
     except MISFITS:
         return False
     return True
+
+
+def _array(values: list[Any], kind: pa.DataType | None) -> pa.Array:
+    """A column of the values as they are: Arrow makes 1 of 1.5 and of True where it is told to.
+
+    Raises:
+        ValueError: A value would be another one. Arrow's own errors too.
+    """
+    column = pa.array(values, kind)
+    if kind is None:
+        return column
+    changed: list[float]
+    if pa.types.is_floating(kind):
+        changed = [value for value in values if isinstance(value, bool)]
+    elif pa.types.is_integer(kind) or pa.types.is_temporal(kind):
+        changed = [v for v in values if isinstance(v, float) and not v.is_integer()]
+    else:
+        return column
+    if changed:
+        msg = f"{changed[0]!r} is none of {kind}"
+        raise ValueError(msg)
+    return column

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rasteret_beam.errors import InvalidPointError, OptionError
 from rasteret_beam.messages import INDEX_FIELD, MessageReader
 from rasteret_beam.points import PointColumns
+from rasteret_beam.points.tabulating import tabulate
 
 SCHEMA = {
     "type": "record",
@@ -183,3 +184,56 @@ def test_coordinates_of_json_may_be_text_as_in_files(schema):
     # The point alone is lost then: the row is batched, and its dead letter tells of the text.
     elsewhere = reader.read(_json(lon="here", lat="1")).row
     assert [elsewhere[name] for name in reader.schema.names[:2]] == ["here", 1.0]
+
+
+def _typed(kind, value, **how):
+    """What a column of a schema holds of a value in JSON."""
+    fields = [{"name": name, "type": "double"} for name in ("x", "y")]
+    fields.append({"name": "v", "type": kind})
+    schema = json.dumps({"type": "record", "name": "P", "fields": fields})
+    reader = MessageReader(avro_schema=schema, **how)
+    row, time_us = reader.read(_json(x=1, y=2, v=value))
+    table, unfit = tabulate([row], reader.schema, set())
+    return table["v"].to_pylist()[0], unfit, time_us
+
+
+_MICROS = {"type": "long", "logicalType": "timestamp-micros"}
+_MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+_DATE = {"type": "int", "logicalType": "date"}
+_KIND = {"type": "enum", "name": "Kind", "namespace": "org", "symbols": ["A"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "held"),
+    [
+        (_MICROS, WHEN_US, WHEN), (_MILLIS, WHEN_US // 1000, WHEN),
+        (_MICROS, "2024-03-01T12:00:00", WHEN), (_DATE, "2024-03-01", WHEN.date()),
+        (_DATE, 19783, WHEN.date()), ("double", 2**53 + 1, float(2**53)), ("float", 2**30, 2.0**30),
+        (["null", "string"], {"string": "a"}, "a"), (["null", "double"], {"double": 2.5}, 2.5),
+        (["null", _MICROS], {"long": WHEN_US}, WHEN), (["null", _KIND], {"org.Kind": "A"}, "A"),
+        (["null", "string"], None, None), ("int", 2.0, 2),
+    ],
+)  # fmt: skip
+def test_values_of_json_are_what_the_schema_says_they_are(kind, value, held):
+    assert _typed(kind, value)[:2] == (held, {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (_MICROS, "n/a"), (_MICROS, 10**18), (_MICROS, True), (_DATE, "soon"), (_DATE, 10**9),
+        (_DATE, 1.5), ("int", 1.5), ("long", 1.5), ("double", True), ("double", 10**400),
+        ("double", "1"), (["null", "string"], {"int": 1}), ("string", {"string": "a"}),
+    ],
+)
+def test_a_value_that_does_not_fit_is_null_and_told_and_costs_no_point(kind, value):
+    held, unfit, _ = _typed(kind, value)
+    assert held is None
+    assert list(unfit) == [0]
+    assert "expected" in unfit[0]
+
+
+@pytest.mark.parametrize("kind", [_MICROS, ["null", _MICROS]])
+def test_the_time_of_a_row_counts_as_its_schema_says(kind):
+    value = {"long": WHEN_US} if isinstance(kind, list) else WHEN_US
+    assert _typed(kind, value, time_column="v")[2] == WHEN_US
