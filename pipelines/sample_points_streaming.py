@@ -39,7 +39,7 @@ from rasteret_beam.runners import (
 )
 
 _LETTERS_LATE_SECONDS = 7 * 86400.0
-"""How late what tells of a late point may be; a window that had some is remembered as long."""
+"""How late what tells of a late point may be, at least; a window that had some is remembered."""
 
 
 class SamplePointsStreamingOptions(PipelineOptions):
@@ -161,7 +161,8 @@ def sample_messages(
         letters = (decoded.dead_letters, broken, sampled.dead_letters, sampled.unusable_records)
         # As what they tell of: by the clock, what is done again would come in another window.
         waiting = IntoWindows(
-            seconds=options.window_seconds, allowed_lateness_seconds=_LETTERS_LATE_SECONDS,
+            seconds=options.window_seconds,
+            allowed_lateness_seconds=max(_LETTERS_LATE_SECONDS, windows.allowed_lateness_seconds),
         )
         windowed = [
             found | f"LettersIntoWindows{number}" >> waiting

@@ -15,6 +15,11 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 
 from rasteret_beam.errors import OptionError
 
+_LEAST_SECONDS = 0.001
+"""Runners count in milliseconds."""
+
+_MOST_SECONDS = 100 * 366 * 86_400.0
+
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class IntoWindows(beam.PTransform):
@@ -39,10 +44,12 @@ class IntoWindows(beam.PTransform):
 
     def __post_init__(self) -> None:
         """Checks both."""
-        if not self.seconds > 0 or not self.allowed_lateness_seconds >= 0:
+        is_length = _LEAST_SECONDS <= self.seconds <= _MOST_SECONDS
+        if not is_length or not 0 <= self.allowed_lateness_seconds <= _MOST_SECONDS:
             msg = (
                 f"Windows of {self.seconds} s with {self.allowed_lateness_seconds} s of lateness: "
-                "expected more than 0, and 0 or more"
+                f"expected more than 0 (at least {_LEAST_SECONDS}), and 0 or more; at most a "
+                f"hundred years ({_MOST_SECONDS:.0f})"
             )
             raise OptionError(msg)
 

@@ -110,6 +110,16 @@ def test_what_tells_of_a_late_message_is_written_with_its_time(place):
     assert len(list((place / "dead").iterdir())) == len(files)
 
 
+def test_what_tells_of_a_point_that_may_be_late_is_written_however_late(place):
+    _play(
+        place, (1, _message(1, 2)), 10 * 86_400, (2, json.dumps({"x": None, "y": 1}).encode()),
+        flags=LOCAL_FLAGS, allowed_lateness_seconds=20 * 86_400, refresh_seconds=0,
+        dead_letters=place / "dead",
+    )  # fmt: skip
+    (path,) = (place / "dead").glob("*.jsonl")
+    assert "column 'x' is empty" in json.loads(path.read_text())["msg"]
+
+
 def test_messages_come_from_pubsub_and_samples_go_there(place, monkeypatch):
     with pubsub(monkeypatch) as server:
         options, ours = _options(
@@ -154,6 +164,9 @@ def test_messages_come_from_pubsub_and_samples_go_there(place, monkeypatch):
         ({"input_subscription": SUBSCRIPTION, "input_format": "avro"}, "need their schema"),
         ({"input_subscription": SUBSCRIPTION, "tile_cache": "much"}, "number of bytes"),
         ({"input_subscription": SUBSCRIPTION, "window_seconds": 0}, "expected more than 0"),
+        ({"input_subscription": SUBSCRIPTION, "window_seconds": "inf"}, "at most a hundred years"),
+        ({"input_subscription": SUBSCRIPTION, "window_seconds": 1e-7}, "at least 0.001"),
+        ({"input_subscription": SUBSCRIPTION, "allowed_lateness_seconds": "inf"}, "hundred years"),
         ({"input_subscription": SUBSCRIPTION, "allowed_lateness_seconds": 1, "layout": "wide"},
          "several panes"),
         ({"input_subscription": SUBSCRIPTION, "allowed_lateness_seconds": 1,
