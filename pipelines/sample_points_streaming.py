@@ -64,14 +64,15 @@ class SamplePointsStreamingOptions(PipelineOptions):
             "its hash (default: a hash of row and time)")
         add("--time_attribute", help="Attribute of the message that has the point's time "
             "(default: when it was published)")
-        add("--time_column", help="Column that has the point's time; points far behind their "
-            "messages are late")
+        add("--time_column", help="Column that has the point's time: RFC 3339 text, milliseconds "
+            "since 1970, or an Avro timestamp; points behind their messages are late")
         sampling_flags.declare_points(add)
         sampling_flags.declare_sampling(add)
         add("--window_seconds", type=float, default=60.0,
             help="Points of so many seconds are read together, each tile once")
         add("--allowed_lateness_seconds", type=float, default=0.0,
-            help="How long after its window a point still has its rows; later ones are dropped")
+            help="How long after its window a point still has its rows; later ones are dead "
+            "letters, or dropped")
         add("--refresh_seconds", type=float, default=300.0,
             help="How often to look for new records of the collection; 0 for never")
         add("--tile_cache", default="256MB",
@@ -127,10 +128,10 @@ def sample_messages(
     if options.output:
         occupied.check_no_collection(store, options.output)
     reader = stream_flags.reader_of(options, store)
-    decoded = messages | "DecodeMessages" >> DecodeMessages(reader=reader)
     windows = IntoWindows(
         seconds=options.window_seconds, allowed_lateness_seconds=options.allowed_lateness_seconds,
     )
+    decoded = messages | "DecodeMessages" >> DecodeMessages(reader=reader, windows=windows)
     points, broken = (
         decoded.rows
         | "IntoWindows" >> windows

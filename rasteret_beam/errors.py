@@ -43,6 +43,12 @@ class InvalidPointError(RasteretBeamError, ValueError):
     code = "INVALID_POINT"
 
 
+class LatePointError(InvalidPointError):
+    """A message's point tells of a time whose window was over before the message came."""
+
+    code = "LATE_POINT"
+
+
 class ReplayError(RasteretBeamError, ValueError):
     """There are no dead letters to run again, or what should be some is not."""
 

@@ -13,7 +13,7 @@ from apache_beam.transforms.trigger import (
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
-from rasteret_beam.errors import OptionError
+from rasteret_beam.errors import LatePointError, OptionError
 
 _LEAST_SECONDS = 0.001
 """Runners count in milliseconds."""
@@ -27,7 +27,8 @@ class IntoWindows(beam.PTransform):
 
     A window's rows come once, when the watermark passes its end. A point that comes
     later, but within the allowed lateness, has its rows in a pane of its own; no row
-    comes twice. What comes later still is dropped by the runner, as Beam does it.
+    comes twice. What comes later still is dropped by the runner, as Beam does it; given to
+    ``DecodeMessages`` too, points whose messages tell of such times are dead letters.
 
     Input, output: any. Windows: fixed ones, by the elements' times.
 
@@ -52,6 +53,31 @@ class IntoWindows(beam.PTransform):
                 f"hundred years ({_MOST_SECONDS:.0f})"
             )
             raise OptionError(msg)
+
+    def check_in_time(self, time_us: int, came_us: int) -> None:
+        """Looks whether a time's window still takes points when one of it comes.
+
+        The watermark, by which runners drop what is late, is near the time at which things
+        come: where that is after the lateness, a point is lost without a word.
+
+        Args:
+            time_us: The point's time, in microseconds since 1970.
+            came_us: When it came.
+
+        Raises:
+            LatePointError: It does not.
+        """
+        size, lateness = (
+            Duration.of(seconds).micros
+            for seconds in (self.seconds, self.allowed_lateness_seconds)
+        )
+        if time_us - time_us % size + size + lateness <= came_us:
+            msg = (
+                f"late: its time is {(came_us - time_us) / 1e6:.0f} s before it came, after a "
+                f"window of {self.seconds:g} s and the allowed lateness of "
+                f"{self.allowed_lateness_seconds:g} s; allow more, or look at the unit of its time"
+            )
+            raise LatePointError(msg)
 
     def expand(self, elements: beam.PCollection[Any]) -> beam.PCollection[Any]:
         """WindowInto."""

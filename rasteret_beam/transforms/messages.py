@@ -18,6 +18,7 @@ from rasteret_beam.errors import InvalidPointError, OptionError
 from rasteret_beam.messages import INDEX_FIELD, MessageReader, json_messages
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
+from rasteret_beam.transforms.into_windows import IntoWindows
 from rasteret_beam.transforms.rows import BatchPoints
 
 _KEPT_BYTES = 64 * 1024
@@ -44,20 +45,24 @@ class DecodeMessages(NamedOutputs):
     Output: ``DecodedMessages``. Windows: kept; give windows after this, since with a
     time column each row has its own time from here on. The watermark is still that of
     the messages: a row whose time lies far behind its message's is late, and windows
-    need a lateness of as much. Dead letters: messages that are no row, with up to 64 KiB
-    of what they hold. Counters: ``messages_read``, ``messages_failed``.
+    need a lateness of as much. Dead letters: messages that are no row, and rows that are
+    too late for ``windows``, with up to 64 KiB of what they hold. Counters:
+    ``messages_read``, ``messages_failed``.
 
     Attributes:
         reader: What a message is.
+        windows: The windows that follow: a row whose window, with its lateness, was over
+            before its message came is a dead letter then, where the runner would drop it.
     """
 
     reader: MessageReader
+    windows: IntoWindows | None = None
 
     def expand(self, messages: beam.PCollection[Any]) -> DecodedMessages:
         """One ParDo."""
-        outputs = messages | "Decode" >> beam.ParDo(_DecodeFn(self.reader)).with_output_types(
-            dict[str, Any],
-        ).with_outputs(DEAD_LETTERS, main="rows")
+        outputs = messages | "Decode" >> beam.ParDo(
+            _DecodeFn(self.reader, self.windows),
+        ).with_output_types(dict[str, Any]).with_outputs(DEAD_LETTERS, main="rows")
         return DecodedMessages(outputs.rows, outputs[DEAD_LETTERS])
 
 
@@ -107,15 +112,19 @@ class EncodeSamples(beam.PTransform):
 
 
 class _DecodeFn(beam.DoFn):
-    def __init__(self, reader: MessageReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: MessageReader, windows: IntoWindows | None) -> None:
+        self._reader, self._windows = reader, windows
         self._counters = Counters("messages_read", "messages_failed")
 
-    def process(self, message: Any) -> Iterator[Any]:  # noqa: ANN401 -- bytes or a message
+    def process(
+        self, message: Any, came: Any = beam.DoFn.TimestampParam,  # noqa: ANN401 -- bytes or a message; Beam's timestamp
+    ) -> Iterator[Any]:
         data = message.data if isinstance(message, PubsubMessage) else message
         self._counters.add("messages_read")
         try:
             row, time_us = self._reader.read(data or b"")
+            if time_us is not None and self._windows is not None:
+                self._windows.check_in_time(time_us, came.micros)
         except InvalidPointError as error:
             letter = _dead_letter(message, data or b"", error)
             yield from dead_letter_outputs([letter], self._counters, "messages_failed")

@@ -110,6 +110,26 @@ def test_what_tells_of_a_late_message_is_written_with_its_time(place):
     assert len(list((place / "dead").iterdir())) == len(files)
 
 
+def test_a_point_whose_time_is_long_past_when_its_message_comes_is_a_dead_letter(place):
+    came = 1_700_000_000
+    steps = [
+        # In time; too late by a millisecond; in seconds where milliseconds are meant.
+        (came, _message(at, 2, id=at, t=t))
+        for at, t in enumerate(((came - 140) * 1000, (came - 140) * 1000 - 1, came))
+    ]
+    _play(
+        place, *steps, flags=LOCAL_FLAGS, time_column="t", id_column="id", window_seconds=60,
+        allowed_lateness_seconds=100, refresh_seconds=0, dead_letters=place / "dead",
+    )
+    assert pq.read_table(place / "out")["point_index"].to_pylist() == [0]
+    letters = [json.loads(line) for path in (place / "dead").glob("*.jsonl")
+               for line in path.read_text().splitlines()]  # fmt: skip
+    assert [letter["code"] for letter in letters] == ["LATE_POINT"] * 2
+    told = {json.loads(letter["element"])["data"]: letter["msg"] for letter in letters}
+    assert told.keys() == {data.decode() for _, data in steps[1:]}
+    assert "1698300000 s before it came" in told[steps[2][1].decode()]
+
+
 def test_what_tells_of_a_point_that_may_be_late_is_written_however_late(place):
     _play(
         place, (1, _message(1, 2)), 10 * 86_400, (2, json.dumps({"x": None, "y": 1}).encode()),
