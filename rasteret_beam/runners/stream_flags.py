@@ -126,6 +126,9 @@ def check(options: argparse.Namespace) -> None:
     if options.time_attribute and options.time_column:
         msg = "--time_attribute and --time_column: give one or the other"
         raise OptionError(msg)
+    if not options.refresh_seconds >= 0:
+        msg = f"--refresh_seconds is {options.refresh_seconds}, expected 0 (for never) or more"
+        raise OptionError(msg)
     if options.output_topic and options.layout != "long":
         msg = (
             f"--layout {options.layout} is for --output and --output_table; messages are a sample "

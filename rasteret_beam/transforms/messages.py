@@ -1,6 +1,7 @@
 """Messages of a queue: in as rows of points, each at its time; out as a sample each."""
 
 import base64
+import codecs
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -135,7 +136,9 @@ class _DecodeFn(beam.DoFn):
 def _dead_letter(message: Any, data: bytes, error: InvalidPointError) -> DeadLetter:  # noqa: ANN401 -- as above
     element: dict[str, Any] = {"n_bytes": len(data)}
     try:
-        element["data"] = data[:_KEPT_BYTES].decode()
+        # The last letter may be cut in two.
+        is_whole = len(data) <= _KEPT_BYTES
+        element["data"], _ = codecs.utf_8_decode(data[:_KEPT_BYTES], "strict", is_whole)
     except UnicodeDecodeError:
         element["data_base64"] = base64.b64encode(data[:_KEPT_BYTES]).decode()
     if isinstance(message, PubsubMessage):

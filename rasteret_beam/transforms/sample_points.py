@@ -147,10 +147,12 @@ class SamplePoints(NamedOutputs):
             refresh_seconds = math.inf
         if refresh_seconds is not None and not (by_cell and refresh_seconds == math.inf):
             if by_cell:
+                told = f" ({query.uri} is above {BROADCAST_BYTES} bytes)"
                 msg = (
                     "A collection that is read cell by cell cannot be refreshed: its cells are cut "
-                    "once. Leave refresh_seconds out; or name join='broadcast', which takes its "
-                    f"memory in each process ({query.uri} is above {BROADCAST_BYTES} bytes)"
+                    "once. Give refresh_seconds=math.inf (--refresh_seconds 0), or "
+                    "join='broadcast' (--join broadcast), which takes its memory in each process"
+                    f"{told if self.join == 'auto' else ''}"
                 )
                 raise OptionError(msg)
             return self._plan_refreshed(points, query, refresh_seconds)

@@ -205,6 +205,15 @@ def test_a_message_that_is_no_row_is_a_dead_letter_and_the_others_go_on():
     assert (counts["messages_read"], counts["messages_failed"]) == (3, 2)
 
 
+def test_the_text_of_a_message_stays_text_where_a_letter_is_cut_in_two():
+    data = ("a" + "ö" * 40_000).encode()
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        decoded = pipeline | beam.Create([data]) | DecodeMessages(reader=READER)
+        letters = collect(decoded.dead_letters)
+    (letter,) = letters
+    assert json.loads(letter.element) == {"n_bytes": 80_001, "data": "a" + "ö" * 32_767}
+
+
 def test_values_of_other_types_are_dead_letters_and_break_no_batch():
     bad = [(1, b'{"x": "east", "y": 1, "id": 1}'), (2, b'{"x": [1], "y": 1, "id": 2}')]
     with beam.Pipeline(options=LOCAL) as pipeline:
