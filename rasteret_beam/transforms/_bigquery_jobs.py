@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rasteret_beam.bigquery import Load, TableName
@@ -74,15 +74,8 @@ def check_dataset(project: str, table: TableName) -> None:
         _bigquery_clients.job_client(project).get_dataset(f"{table.project}.{table.dataset}")
 
 
-@contextlib.contextmanager
-def _telling(table: TableName) -> Iterator[None]:
-    from google.api_core.exceptions import GoogleAPICallError  # noqa: PLC0415 -- slow to import
-
-    try:
-        yield
-    except GoogleAPICallError as error:
-        msg = f"{table}: the table cannot be written: {error.message or error}"
-        raise OutputError(msg) from error
+def _telling(table: TableName) -> contextlib.AbstractContextManager[None]:
+    return _bigquery_clients.telling(f"{table}: the table cannot be written", OutputError)
 
 
 class _Jobs:

@@ -78,7 +78,7 @@ class ReadPointsFromBigQuery(NamedOutputs):
         if self.table is not None:
             TableName.parse(self.table)
         elif not self.project:
-            msg = "a query for points needs the project to run in"
+            msg = "a query for points needs the project to run in (--project)"
             raise OptionError(msg)
 
     def expand(self, pbegin: PBegin) -> ReadPointsResult:
@@ -99,15 +99,8 @@ class ReadPointsFromBigQuery(NamedOutputs):
         return ReadPointsResult(outputs.points, outputs[DEAD_LETTERS])
 
 
-@contextlib.contextmanager
-def _reading(told: str) -> Iterator[None]:
-    from google.api_core.exceptions import GoogleAPICallError  # noqa: PLC0415 -- slow to import
-
-    try:
-        yield
-    except GoogleAPICallError as error:
-        msg = f"points: {told} cannot be read: {error.message or error}"
-        raise PointsError(msg) from error
+def _reading(told: str) -> contextlib.AbstractContextManager[None]:
+    return _bigquery_clients.telling(f"points: {told} cannot be read", PointsError)
 
 
 class _SessionFn(beam.DoFn):

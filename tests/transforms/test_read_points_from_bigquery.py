@@ -3,19 +3,24 @@
 import json
 
 import apache_beam as beam
+import google.auth
 import grpc
 import pyarrow as pa
 import pytest
 from bigquery_server import PROJECT, asked_by_our_clients
 from collecting import collect
+from google.auth.exceptions import DefaultCredentialsError
 from google.cloud.bigquery_storage import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import (
     BigQueryReadGrpcTransport,
 )
 
 from rasteret_beam import OptionError, PointColumns, PointsError, ReadPointsFromBigQuery
+from rasteret_beam.bigquery import TableName
 from rasteret_beam.bigquery.rows import row_hashes
+from rasteret_beam.errors import OutputError
 from rasteret_beam.transforms import _bigquery_clients
+from rasteret_beam.transforms._bigquery_jobs import check_dataset
 
 GEOGRAPHY = {
     b"ARROW:extension:name": b"google:sqlType:geography",
@@ -137,6 +142,19 @@ def test_text_in_a_geometry_column_is_wkt_where_its_crs_is_given(server):
 def test_a_table_that_is_not_there_is_told_by_its_name():
     with pytest.raises(PointsError, match=r"my-project\.samples\.nowhere.*Not found"):
         _read(table=f"{PROJECT}.samples.nowhere")
+
+
+def test_credentials_that_are_not_there_are_told(monkeypatch):
+    def default(*_, **__):
+        msg = "no credentials were found"
+        raise DefaultCredentialsError(msg)
+
+    monkeypatch.delenv("BIGQUERY_EMULATOR_HOST", raising=False)
+    monkeypatch.setattr(google.auth, "default", default)
+    with pytest.raises(PointsError, match=r"samples\.plots cannot be read: no credentials"):
+        _read(table=TABLE)
+    with pytest.raises(OutputError, match=r"p\.d\.t: the table cannot be written: no cred"):
+        check_dataset("a-project-of-nobody", TableName("p", "d", "t"))
 
 
 @pytest.mark.usefixtures("server")
