@@ -36,23 +36,25 @@ def read_rows(
     Args:
         rows: The rows.
         columns: Where the points are; by default the only GEOGRAPHY column.
-        index_field: Column that becomes ``point_index``; by default a hash of the row.
+        index_field: Column that becomes ``point_index``; by default a hash of the row, as
+            also where a row has no number there, which a dead letter tells; it is sampled.
         source: Name of the table, for messages.
 
     Returns:
         As ``to_points``.
 
     Raises:
-        PointsError: As ``to_points``, or the index is no whole number.
+        PointsError: As ``to_points``, or the index is of another type.
     """
+    broken: dict[int, str] = {}
     if index_field is None:
         index = row_hashes(rows)
     else:
-        index = _index(rows, index_field, source)
+        index, broken = _index(rows, index_field, source)
         rows = rows.select([name for name in rows.schema.names if name != index_field])
     for name in _wkt_columns(rows.schema, columns):
         rows = _with_wkb(rows, name)
-    return to_points(rows, columns, index, source)
+    return to_points(rows, columns, index, source, broken)
 
 
 def selected_fields(
@@ -116,19 +118,24 @@ def _as_bytes(column: pa.Array) -> pa.Array:
     return column.cast(pa.binary())
 
 
-def _index(rows: pa.RecordBatch, name: str, source: str) -> np.ndarray:
+def _index(
+    rows: pa.RecordBatch, name: str, source: str,
+) -> tuple[np.ndarray, dict[int, str]]:
+    """The numbers; rows that have none get their hash, and a reason for a dead letter."""
     at = rows.schema.get_field_index(name)
     if at < 0:
         msg = f"{source}: index_field {name!r} is no column; there are {rows.schema.names}"
         raise PointsError(msg)
     column = rows.column(at)
-    if not pa.types.is_integer(column.type) or column.null_count:
-        msg = (
-            f"{source}: index_field {name!r} is {column.type} with {column.null_count} nulls, "
-            "expected whole numbers without a null"
-        )
+    if not pa.types.is_integer(column.type):
+        msg = f"{source}: index_field {name!r} is {column.type}, expected whole numbers"
         raise PointsError(msg)
-    return np.asarray(column.to_numpy(), np.int64)
+    if not column.null_count:
+        return np.asarray(column.to_numpy(), np.int64), {}
+    reason = f"index_field {name!r} is null, expected a whole number"
+    broken = {int(row): reason for row in np.flatnonzero(column.is_null())}
+    numbers = column.cast(pa.int64()).fill_null(0).to_numpy()
+    return np.where(column.is_null(), row_hashes(rows), numbers), broken
 
 
 def _wkt_columns(table: pa.Schema, columns: PointColumns) -> list[str]:

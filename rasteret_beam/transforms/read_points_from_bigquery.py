@@ -48,13 +48,14 @@ class ReadPointsFromBigQuery(NamedOutputs):
 
     Input: the pipeline. Output: ``ReadPointsResult``; a table without rows gives one
     empty batch, for its schema. Windows: the global one. Dead letters: rows without
-    usable coordinates. Counters: ``points_malformed``.
+    usable coordinates, or without an index. Counters: ``points_malformed``.
 
     Attributes:
         table: ``project.dataset.table``, with ``bq://`` or without; or else:
         query: GoogleSQL, whose rows are the points.
         columns: Where in a row the point is, and its CRS; by default the only GEOGRAPHY.
-        index_field: Column that becomes ``point_index``, INT64 without nulls.
+        index_field: Column that becomes ``point_index``, INT64; a row that has null there
+            is sampled under its hash.
         kept: Columns to carry through, besides the point's; by default all.
         project: Where queries and sessions run; by default the table's.
 

@@ -163,6 +163,24 @@ def test_columns_that_are_not_there_are_told_with_those_that_are():
         _read(table=TABLE, kept=("nowhere",))
 
 
+def test_a_row_without_an_index_has_its_hash_and_a_dead_letter_and_harms_no_other(server):
+    table = _plots()
+    numbers = [None if at == 3 else number for at, number in enumerate(table["number"].to_pylist())]
+    at = table.schema.get_field_index("number")
+    server.tables.tables["samples.plots"]["arrow"] = table.set_column(
+        at, "number", pa.array(numbers, pa.int64()),
+    )
+    points, letters = _read(table=TABLE, index_field="number")
+    rows = {row["plot"]: row for row in _rows(points)}
+    assert len(rows) == N_ROWS
+    assert rows["plot 4"]["point_index"] == 1004
+    assert rows["plot 4"]["point_x"] == 4.0
+    assert rows["plot 3"]["point_x"] == 3.0
+    assert rows["plot 3"]["point_index"] > N_ROWS + 1000
+    (letter,) = letters
+    assert "index_field 'number' is null" in letter.msg
+
+
 @pytest.mark.usefixtures("server")
 def test_an_index_of_text_is_refused():
     with pytest.raises(PointsError, match="'plot' is string"):
