@@ -133,7 +133,7 @@ class _PublishFn(beam.DoFn):
         if not written:
             # A window may fire once more when it goes, with nothing: that takes nothing back.
             return
-        hidden = sorted(name for name in written if name)
+        hidden = sorted({name for name in written if name})
         prefix = self._prefix + window_name(window, pane) + self._run
         names = [self._name(window, at, hidden) for at in range(len(hidden))]
         finals = [

@@ -289,7 +289,9 @@ class _WindowFn(beam.DoFn):
         window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
         pane: Any = beam.DoFn.PaneInfoParam,  # noqa: ANN401 -- Beam's pane
     ) -> Iterator[str]:
-        parts = sorted(gathered[1], key=lambda part: part.name)
+        # A stream that takes each element at least once may give a part twice.
+        named = {part.name: part for part in gathered[1]}
+        parts = [named[name] for name in sorted(named)]
         files = self._files.of_window(window_name(window, pane) + self._run)
         if parts:
             tasks = plan_files(parts, None, files.layout)

@@ -39,7 +39,7 @@ from rasteret_beam.schema import REQUIRED_COLUMNS
 from rasteret_beam.transforms._folders import create_file, put_in_place, remove_if_empty
 from rasteret_beam.transforms._output_files import OutputFiles
 from rasteret_beam.transforms._write_files import _PublishFn
-from rasteret_beam.transforms.write_samples import _WritePartsFn
+from rasteret_beam.transforms.write_samples import _WindowFn, _WritePartsFn
 
 
 def _batches(n_rows=10, n_records=3):
@@ -303,6 +303,17 @@ def test_many_windows_in_a_bundle_are_not_all_held(tmp_path, monkeypatch):
     assert write._n_bytes == 0
     assert sum(value.value[1].n_rows for value in found) == 60_000
     assert len({value.windows for value in found}) == 60
+
+
+def test_a_part_that_a_stream_gives_twice_is_written_once(tmp_path):
+    files = OutputFiles(str(tmp_path), "parquet", Layout("long", ()), "", "run")
+    write = _WritePartsFn(str(tmp_path / "_run" / "parts-run"), files)
+    write.start_bundle()
+    for one in _batches():
+        list(write.process(one, window=_WINDOW, timestamp=0))
+    parts = [value.value[1] for value in write.finish_bundle()]
+    (name,) = _WindowFn(files, "").process(("", parts * 2), window=_WINDOW, pane=_PANE)
+    assert pq.read_table(name).num_rows == 30
 
 
 def test_panes_of_the_global_window_do_not_take_each_others_parts(tmp_path):
