@@ -3,6 +3,7 @@
 import contextlib
 
 import pytest
+import urllib3
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "s3cret-of-the-account"}
 
@@ -17,6 +18,8 @@ def serving_s3(*buckets):
     try:
         host, port = server.get_host_and_port()
         url = f"http://{host}:{port}"
+        # moto keeps buckets for as long as the process lives.
+        urllib3.request("POST", f"{url}/moto-api/reset")
         client = boto3.client(
             "s3", endpoint_url=url, region_name="us-east-1",
             aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],

@@ -127,6 +127,14 @@ def amazon(monkeypatch):
         yield client, environment
 
 
+@pytest.fixture(params=["gs", "s3"])
+def root(request, tmp_path, monkeypatch):
+    """An empty bucket of either kind."""
+    served = google(tmp_path, monkeypatch) if request.param == "gs" else amazon(monkeypatch)
+    with served:
+        yield f"{request.param}://my-bucket"
+
+
 def _nothing(_name):
     """Spoils no file."""
 
@@ -193,8 +201,7 @@ def check_kept_apart(root, build, sample, capsys):
     assert f"--output {root}/collection holds a collection" in capsys.readouterr().err
 
 
-def check_names_are_literal(root):
-    """Of a folder whose name could be a pattern, its own files are listed and deleted."""
+def test_of_a_folder_whose_name_could_be_a_pattern_its_own_files_are_listed_and_deleted(root):
     for name in ("out[1]/a-1.x", "out[1]/a-2.x", "out[1]/b.x", "out1/a-1.x"):
         write(f"{root}/{name}", b"1")
     mine = [f"{root}/out[1]/a-{number}.x" for number in (1, 2)]
@@ -205,8 +212,7 @@ def check_names_are_literal(root):
     assert Store(allow_http=True).glob(mine[0]) == [mine[0]]
 
 
-def check_files_are_put_in_place(root):
-    """Over what is there; once more without harm; and never in silence."""
+def test_files_are_put_in_place_over_what_is_there_and_once_more_without_harm(root):
     write(f"{root}/final", b"of before")
     write(f"{root}/hidden", b"rows")
     for _ in range(2):
@@ -216,48 +222,15 @@ def check_files_are_put_in_place(root):
     assert files_below(root) == [f"{root}/final"]
     with pytest.raises(OSError, match="Rename operation failed"):
         put_in_place([(f"{root}/hidden", f"{root}/nowhere")])
-    # The server's bucket outlives the test.
-    delete([f"{root}/final"])
 
 
-def check_old_folders_go(root):
+def test_old_folders_go(root):
     for name in ("a-1", "a-2", "b"):
         write(f"{root}/{name}/part", b"1")
     remove_old_folders(root, "a-*", time.time() - 3600)
     assert len(files_below(root)) == 3
     remove_old_folders(root, "a-*", time.time() + 3600)
     assert files_below(root) == [f"{root}/b/part"]
-    delete([f"{root}/b/part"])
-
-
-def test_old_folders_go_on_google_storage(tmp_path, monkeypatch):
-    with google(tmp_path, monkeypatch):
-        check_old_folders_go("gs://my-bucket")
-
-
-def test_old_folders_go_on_s3(monkeypatch):
-    with amazon(monkeypatch):
-        check_old_folders_go("s3://my-bucket")
-
-
-def test_files_are_put_in_place_on_google_storage(tmp_path, monkeypatch):
-    with google(tmp_path, monkeypatch):
-        check_files_are_put_in_place("gs://my-bucket")
-
-
-def test_files_are_put_in_place_on_s3(monkeypatch):
-    with amazon(monkeypatch):
-        check_files_are_put_in_place("s3://my-bucket")
-
-
-def test_names_on_google_storage_are_no_patterns(tmp_path, monkeypatch):
-    with google(tmp_path, monkeypatch):
-        check_names_are_literal("gs://my-bucket")
-
-
-def test_names_on_s3_are_no_patterns(monkeypatch):
-    with amazon(monkeypatch):
-        check_names_are_literal("s3://my-bucket")
 
 
 def test_a_job_on_google_storage(tmp_path, monkeypatch, scenes, build, sample, capsys):
@@ -320,13 +293,8 @@ def appended(root, scenes, build):
     return [name.removeprefix(f"{root}/c/") for name in parts], [r["id"] for r in rows(f"{root}/c")]
 
 
-@pytest.mark.parametrize("scheme", ["gs", "s3"])
-def test_a_collection_in_a_bucket_is_appended_to_however_it_is_laid_out(
-    tmp_path, monkeypatch, scenes, build, scheme,
-):
-    served = google(tmp_path, monkeypatch) if scheme == "gs" else amazon(monkeypatch)
-    with served:
-        names, ids = appended(f"{scheme}://my-bucket", scenes, build)
+def test_a_collection_in_a_bucket_is_appended_to_however_it_is_laid_out(root, scenes, build):
+    names, ids = appended(root, scenes, build)
     assert names == ["year=2024/month=5/part-0.parquet"]
     assert sorted(ids) == [SCENE.name, LOST.name]
 
