@@ -61,7 +61,9 @@ def test_a_sound_run_ends_with_0_and_all_its_facts(tmp_path, ending):
     assert (told["warnings"], told["causes"]) == ([], [])
 
 
-@pytest.mark.parametrize(("name", "what"), [("points_read", "points"), ("tiles_sparse", "tiles")])
+@pytest.mark.parametrize(("name", "what"), [
+    ("points_read", "points"), ("points_invalid", "points"), ("tiles_sparse", "tiles"),
+])  # fmt: skip
 def test_numbers_that_do_not_add_up_fail_the_run(tmp_path, ending, capsys, name, what):
     counts = collections.Counter({**SOUND, name: SOUND[name] + 1})
     assert ending.after_end(Told(counts), "DONE", 1.0) == 1
