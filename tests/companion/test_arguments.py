@@ -5,13 +5,13 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 import shapely
-from scenes import Scene, make_collection, ramp
+from scene_row import box, ids, scene
+from scenes import make_collection
 
-from rasteret_beam.companion import Collection
 from rasteret_beam.errors import OptionError, PointsError
 
 SCENES = [
-    Scene(name=f"s{number}", pixels=ramp(40, 40), when=when, origin=(5e5 + 2000 * number, 46e5))
+    scene(number, when=when)
     for number, when in enumerate([dt.datetime(2023, 11, 1), dt.datetime(2023, 12, 1)])  # noqa: DTZ001 -- UTC
 ]
 
@@ -19,20 +19,6 @@ SCENES = [
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     return make_collection(tmp_path_factory.mktemp("two"), SCENES)
-
-
-@pytest.fixture
-def collection(path):
-    return Collection.from_parquet(path)
-
-
-def ids(collection):
-    return collection.to_table(["id"])["id"].to_pylist()
-
-
-def box(number):
-    """The inside of a record's bbox."""
-    return 3.0005 + 0.024 * number, 41.549, 3.001 + 0.024 * number, 41.55
 
 
 def test_dates_may_be_pythons(collection):

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 from fakes import serving
+from scene_row import box, ids, scene
 from scenes import RASTERET_SCHEMA, Scene, grid_points, make_collection, ramp
 
 from rasteret_beam.companion import Collection
@@ -21,18 +22,13 @@ from rasteret_beam.storage import Store
 UTM = {"geometry_crs": 32631}
 
 
-def scene(number, **changes):
-    """A scene 2 km east of the one before, a month later."""
-    found = {
-        "name": f"s{number}",
-        "pixels": ramp(40, 40, bands=2) + number,
-        "when": dt.datetime(2023, 11 + number, 1) if number < 2 else None,  # noqa: DTZ001 -- UTC
-        "origin": (500000.0 + 2000 * number, 4600000.0),
-    }
-    return Scene(**{**found, **changes})
+def monthly(number, **changes):
+    """A scene of two bands, a month after the one before."""
+    when = dt.datetime(2023, 11 + number, 1) if number < 2 else None  # noqa: DTZ001 -- UTC
+    return scene(number, **{"pixels": ramp(40, 40, bands=2) + number, "when": when, **changes})
 
 
-SCENES = [scene(number) for number in range(3)]
+SCENES = [monthly(number) for number in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -42,26 +38,12 @@ def path(tmp_path_factory):
 
 
 @pytest.fixture
-def collection(path):
-    return Collection.from_parquet(path)
-
-
-@pytest.fixture
 def table(path):
     return pq.read_table(path)
 
 
-def ids(collection):
-    return collection.to_table(["id"])["id"].to_pylist()
-
-
 def pickled(collection):
     return pickle.loads(pickle.dumps(collection))  # noqa: S301 -- our own
-
-
-def box(number):
-    """The inside of a record's bbox."""
-    return 3.0005 + 0.024 * number, 41.549, 3.001 + 0.024 * number, 41.55
 
 
 # Opening
@@ -401,7 +383,7 @@ def test_samples_have_rasterets_schema_and_the_points_own_columns(collection):
 
 
 def test_samples_come_record_by_record_then_band_then_point(tmp_path):
-    made = [scene(n, name=name, origin=SCENES[0].origin, when=dt.datetime(2023, 1 + n, 1))  # noqa: DTZ001
+    made = [monthly(n, name=name, origin=SCENES[0].origin, when=dt.datetime(2023, 1 + n, 1))  # noqa: DTZ001
             for n, name in enumerate("cab")]  # fmt: skip
     opened = Collection.from_parquet(make_collection(tmp_path, made))
     points = grid_points(made[0], [(9, 9), (0, 0)])
@@ -478,7 +460,7 @@ def test_no_points_give_no_rows_in_the_full_schema(collection):
 
 
 def test_what_could_not_be_read_is_a_warning(tmp_path):
-    made = [scene(0), scene(1, origin=SCENES[0].origin)]
+    made = [monthly(0), monthly(1, origin=SCENES[0].origin)]
     opened = Collection.from_parquet(make_collection(tmp_path, made))
     (tmp_path / "s1.tif").unlink()
     points = grid_points(made[0], [(0, 0)])

@@ -8,16 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
-from scenes import Scene, grid_points, make_collection, ramp, run
+from scene_row import scene
+from scenes import grid_points, make_collection, run
 
 from rasteret_beam.companion import Collection, part_writer
 from rasteret_beam.errors import CollectionError, OptionError, OutputError
 
 WHEN = [dt.datetime(2023, 12, 31, 23), dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 9), None]  # noqa: DTZ001 -- UTC
-SCENES = [
-    Scene(name=f"s{number}", pixels=ramp(40, 40), when=when, origin=(5e5 + 2000 * number, 46e5))
-    for number, when in enumerate(WHEN)
-]
+SCENES = [scene(number, when=when) for number, when in enumerate(WHEN)]
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -25,11 +23,6 @@ HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 def path(tmp_path_factory):
     """Four records: one in December, two in January, one without a date."""
     return make_collection(tmp_path_factory.mktemp("four"), SCENES)
-
-
-@pytest.fixture
-def collection(path):
-    return Collection.from_parquet(path)
 
 
 def files(folder):
