@@ -4,8 +4,7 @@ import pathlib
 
 import apache_beam as beam
 import pyarrow.dataset as ds
-from apache_beam.metrics.metric import MetricsFilter
-from collecting import collect
+from collecting import collect, counters
 
 from rasteret_beam import BuildCollection, ExportCollection, Store
 
@@ -28,8 +27,7 @@ def _run(transform):
     letters = collect(made.dead_letters)
     result = pipeline.run()
     result.wait_until_finish()
-    found = result.metrics().query(MetricsFilter().with_namespace("rasteret_beam"))["counters"]
-    return {m.key.metric.name: m.committed for m in found}, letters
+    return counters(result), letters
 
 
 def table_of(folder):

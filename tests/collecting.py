@@ -1,4 +1,4 @@
-"""What a PCollection held, as a list after an in-process run.
+"""What a run leaves for a test to look at.
 
 Beam pickles the functions that a pipeline runs, so a test's own list would stay empty;
 this module is imported by name, and its lists are the same ones inside and outside.
@@ -7,6 +7,9 @@ this module is imported by name, and its lists are the same ones inside and outs
 import itertools
 
 import apache_beam as beam
+from apache_beam.metrics.metric import MetricsFilter
+
+from rasteret_beam.transforms._metrics import NAMESPACE
 
 _FOUND: dict[int, list] = {}
 _NUMBERS = itertools.count()
@@ -22,3 +25,12 @@ def collect(pcollection):
 
 def _keep(element, number):
     _FOUND[number].append(element)
+
+
+def counters(result):
+    """Our counters of a run, by name: sums, since several steps may have one of a name."""
+    found = {}
+    for counter in result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
+        name = counter.key.metric.name
+        found[name] = found.get(name, 0) + (counter.committed or counter.attempted or 0)
+    return found

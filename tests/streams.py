@@ -3,13 +3,10 @@
 import re
 
 import pytest
-from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.transforms.window import TimestampedValue
 from engines.getting import NOT_ASKED_FOR, find_prism
-
-from rasteret_beam.transforms._metrics import NAMESPACE
 
 LOCAL = PipelineOptions(["--runner", "DirectRunner", "--streaming"])
 """Beam's own player of TestStream: one process, and late elements may find their window open."""
@@ -40,15 +37,6 @@ def played(*steps, tags=None):
         else:
             stream.advance_watermark_to(what, tag=tag)
     return stream.advance_watermark_to_infinity()
-
-
-def counters(result):
-    """Our counters of a run, by name."""
-    found = {}
-    for counter in result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
-        name = counter.key.metric.name
-        found[name] = found.get(name, 0) + (counter.committed or counter.attempted or 0)
-    return found
 
 
 def without_run(name):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from collecting import collect
+from collecting import collect, counters
 from misbehaving import PERMANENT, TEMPORARY, dead_port, misbehaving
 from scenes import Scene, file_item, index_table, write_scene
 
@@ -117,13 +117,8 @@ def _job(collection, store=STORE, flags=(), folder=None):
             [line for path in folder.glob(f"{name}-*") for line in path.read_text().splitlines()]
             for name in ("rows", "letters")
         ]
-    counts = {
-        metric.key.metric.name: metric.committed
-        for metric in result.metrics().query()["counters"]
-        if metric.key.metric.namespace == "rasteret_beam"
-    }
-    told = sorted(tuple(json.loads(line)) for line in found[0])
-    return Job(told, [json.loads(one) for one in found[1]], counts, time.monotonic() - began)
+    told, broken = sorted(tuple(json.loads(line)) for line in found[0]), map(json.loads, found[1])
+    return Job(told, list(broken), counters(result), time.monotonic() - began)
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam.coders import VarIntCoder
-from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import common_urns
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
-from collecting import collect
+from collecting import collect, counters
 from scenes import Scene, grid_points, make_collection, ramp
 
 from rasteret_beam import PointBatch, SampleOptions, SamplePoints, WriteSamples
@@ -134,13 +133,8 @@ def _rows(runner, collection):
     samples = collect(_sampled(pipeline, collection).samples)
     result = pipeline.run()
     result.wait_until_finish()
-    counts = {}
-    ours = MetricsFilter().with_namespace("rasteret_beam")
-    for counter in result.metrics().query(ours)["counters"]:
-        name = counter.key.metric.name
-        counts[name] = counts.get(name, 0) + counter.committed
     rows = [row for batch in samples for row in batch.samples.to_pylist()]
-    return counts, sorted(map(str, rows))
+    return counters(result), sorted(map(str, rows))
 
 
 def test_samples_and_counters_are_those_of_fn_api_runner(collection):

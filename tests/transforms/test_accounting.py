@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
-from collecting import collect
+from collecting import collect, counters
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scenes import Scene, make_collection
@@ -102,14 +101,6 @@ def _make(folder, random):
     return make_collection(folder, list(_scenes(random)), mutate=lambda rows: _spoil(rows, random))
 
 
-def _counters(result):
-    found = result.metrics().query(MetricsFilter().with_namespace("rasteret_beam"))["counters"]
-    totals = collections.Counter()
-    for counter in found:
-        totals[counter.key.metric.name] += counter.committed
-    return totals
-
-
 def _run(collection, batches, join, options):
     pipeline = beam.Pipeline("FnApiRunner")
     sampled = pipeline | beam.Create(batches) | SamplePoints(
@@ -119,7 +110,7 @@ def _run(collection, batches, join, options):
     result = pipeline.run()
     result.wait_until_finish()
     rows = [row for batch in samples for row in batch.samples.to_pylist()]
-    return _counters(result), rows, letters
+    return collections.Counter(counters(result)), rows, letters
 
 
 def _check_identities(counts, n_points):
@@ -215,7 +206,7 @@ def test_counts_hold_on_worker_processes(tmp_path, join, unmatched):
         _ = sampled.samples | WriteSamples(folder=str(tmp_path / f"out{number}"))
         result = pipeline.run()
         result.wait_until_finish()
-        counts = _counters(result)
+        counts = collections.Counter(counters(result))
         rows = pq.read_table(tmp_path / f"out{number}").to_pylist()
         _check_identities(counts, table.num_rows)
         if unmatched == "emit":

@@ -3,9 +3,10 @@
 import apache_beam as beam
 import pytest
 from apache_beam.metrics.metric import MetricsFilter
+from collecting import counters
 
 from rasteret_beam.elements import DeadLetter
-from rasteret_beam.transforms._metrics import EXAMPLES, NAMESPACE, Counters
+from rasteret_beam.transforms._metrics import EXAMPLES, Counters
 
 N_LETTERS = 20_000
 LETTERS = [
@@ -27,9 +28,10 @@ def _told(letters, size):
     pieces = [letters[at : at + size] for at in range(0, len(letters), size)]
     pipeline = beam.Pipeline("FnApiRunner")
     _ = pipeline | beam.Create(pieces) | beam.ParDo(_TellFn())
-    told = pipeline.run().metrics().query(MetricsFilter().with_namespace(NAMESPACE))
-    (examples,) = [found for found in told["string_sets"] if found.key.metric.name == EXAMPLES]
-    return {c.key.metric.name: c.committed for c in told["counters"]}, sorted(examples.committed)
+    result = pipeline.run()
+    told = result.metrics().query(MetricsFilter().with_name(EXAMPLES))["string_sets"]
+    (examples,) = told
+    return counters(result), sorted(examples.committed)
 
 
 def _least(examples):

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.transforms.window import FixedWindows
+from collecting import counters
 from scenes import Scene, grid_points, make_collection, ramp
 
 from rasteret_beam import (
@@ -67,8 +67,7 @@ def _run(scenes, output, *, resume=True, collection="collection", **how):
         )
         sampled = points | job
         _ = sampled.samples | WriteSamples(folder=str(output), job="j", kept=sampled.kept)
-    found = pipeline.result.metrics().query(MetricsFilter())["counters"]
-    return {metric.key.metric.name: metric.committed for metric in found}
+    return counters(pipeline.result)
 
 
 @pytest.fixture

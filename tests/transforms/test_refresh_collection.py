@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.window import FixedWindows
-from collecting import collect
+from collecting import collect, counters
 from scenes import Scene, centre, file_item, index_table, ramp, write_scene
-from streams import counters, played, prism
+from streams import played, prism
 
 from rasteret_beam import (
     BatchPoints,

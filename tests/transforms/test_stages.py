@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam import coders
-from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.testing.util import assert_that, equal_to, is_empty
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
-from collecting import collect
+from collecting import collect, counters
 from scenes import Scene, grid_points, make_collection, ramp
 
 from rasteret_beam import (
@@ -52,11 +51,6 @@ def _batch(pixels, n_outside=0, n_invalid=0):
     return PointBatch(points, "EPSG:32631")
 
 
-def _counters(result):
-    found = result.metrics().query(MetricsFilter().with_namespace("rasteret_beam"))["counters"]
-    return {counter.key.metric.name: counter.committed for counter in found}
-
-
 def _run(collection, batches, **options):
     """Runs the composite; gives its counters, rows and dead letters."""
     pipeline = beam.Pipeline("FnApiRunner")
@@ -67,7 +61,7 @@ def _run(collection, batches, **options):
     result = pipeline.run()
     result.wait_until_finish()
     rows = [row for batch in batches for row in batch.samples.to_pylist()]
-    return _counters(result), rows, letters
+    return counters(result), rows, letters
 
 
 def test_points_read_are_invalid_unmatched_or_have_rows(collection):
@@ -127,7 +121,7 @@ def test_batches_share_a_tile_of_a_file_whose_nodata_is_nan(tmp_path):
     result = pipeline.run()
     result.wait_until_finish()
     assert sorted(v for b in samples for v in b.samples["value"].to_pylist()) == [102.0, 103.0]
-    assert _counters(result)["tiles_fetched"] == 1
+    assert counters(result)["tiles_fetched"] == 1
 
 
 def test_no_points_give_no_rows_and_no_request(collection):

@@ -13,10 +13,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2 as pb
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from apache_beam.utils.windowed_value import PaneInfoTiming
-from collecting import collect
+from collecting import collect, counters
 from fakes import serving
 from scenes import Scene, centre, file_item, index_table, make_collection, ramp, write_scene
-from streams import LOCAL, counters, played, prism
+from streams import LOCAL, played, prism
 
 from rasteret_beam import (
     BatchMessages,

@@ -5,11 +5,10 @@ import tempfile
 import apache_beam as beam
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, Repeatedly
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
-from collecting import collect
+from collecting import collect, counters
 from fakes import serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,8 +54,7 @@ def _run(job, table, window=None):
     _ = _source(pipeline, table, window) | job
     result = pipeline.run()
     result.wait_until_finish()
-    found = result.metrics().query(MetricsFilter().with_namespace("rasteret_beam"))["counters"]
-    return {counter.key.metric.name: counter.committed for counter in found}
+    return counters(result)
 
 
 def _source(pipeline, table, window):
