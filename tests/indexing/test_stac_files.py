@@ -256,7 +256,9 @@ def test_a_cycle_of_children_ends(tmp_path):
 
 def test_a_cycle_of_items_ends(tmp_path):
     write(tmp_path, a_json=catalogue(("item", "b.json")), b_json=catalogue(("item", "a.json")))
-    found(tmp_path / "a.json")
+    items, (letter,) = found(tmp_path / "a.json")
+    assert items == []
+    assert "b.json': A catalogue, linked as an item" in letter
 
 
 def test_an_item_that_two_catalogues_name_is_read_once(tmp_path):
