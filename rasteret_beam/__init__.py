@@ -7,6 +7,13 @@ and ``WriteSamplesToBigQuery`` are for tables in place of files. ``BuildCollecti
 (``ListItems``, ``IndexItems``, ``WriteCollection``) makes what they read,
 ``ExportCollection`` copies what of it meets filters, and ``Collection`` holds it in a
 notebook.
+
+``PlanTilesByCell`` plans from collections too large to hold, ``WatchCollection`` and
+``PlanTilesOfNewest`` from one that changes while points arrive; ``SamplePoints`` takes what
+it needs of them. For messages there are ``DecodeMessages``, ``IntoWindows``,
+``BatchMessages`` and ``EncodeSamples``. ``SummarizePlan`` and ``WritePlan`` tell what a run
+would read, ``WriteDeadLetters`` what it could not. ``ReadEarlierRun`` is for going on from
+a run that was killed, ``ReadDeadLetters`` for running again what failed.
 """
 
 from rasteret_beam.collection import CollectionQuery

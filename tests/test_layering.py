@@ -1,9 +1,13 @@
 """Arrows point down only: the imports of every module are read and held to the layers."""
 
 import ast
+import inspect
 import pathlib
 
+import apache_beam as beam
 import pytest
+
+import rasteret_beam
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rasteret_beam"
@@ -97,3 +101,12 @@ def test_pipelines_hold_no_dofn():
 def test_every_module_says_what_it_is_for():
     for path in MODULES:
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+def test_the_package_names_every_public_transform():
+    public = [getattr(rasteret_beam, name) for name in rasteret_beam.__all__]
+    transforms = [one.__name__ for one in public
+                  if inspect.isclass(one) and issubclass(one, beam.PTransform)]  # fmt: skip
+    told = rasteret_beam.__doc__
+    assert len(transforms) > 20
+    assert [name for name in transforms if f"``{name}``" not in told] == []
