@@ -11,6 +11,7 @@ import urllib.parse
 from typing import TYPE_CHECKING
 
 import pytest
+from serving_thread import running
 
 from rasteret_beam.storage import accounts
 
@@ -149,16 +150,8 @@ class FileHandler(http.server.BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def serving(files: Mapping[str, bytes]) -> Iterator[RangeServer]:
     """Serves files until the block ends."""
-    server = RangeServer(files)
-    # Short polls: shutdown waits for one.
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with running(RangeServer(files)) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import base64
 import contextlib
 import http.server
 import json
-import threading
 import urllib.parse
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from serving_thread import running
 
 _TOKEN = json.dumps({"access_token": "a", "expires_in": 3600, "token_type": "Bearer"}).encode()
 
@@ -76,11 +76,5 @@ def _serving_tokens():
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Tokens)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield f"http://127.0.0.1:{server.server_address[1]}/token", scopes
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -6,11 +6,11 @@ import functools
 import html
 import http.server
 import re
-import threading
 import urllib.parse
 
 from gcp_storage_emulator import server
 from gcp_storage_emulator.exceptions import NotFound
+from serving_thread import running
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)$")
 _OBJECT = re.compile(r"/(?P<bucket>[-.\w]+)(?:/(?P<key>.*))?$")
@@ -106,12 +106,5 @@ def serving(bucket):
     storage = server.create_server("127.0.0.1", 0, in_memory=True, default_bucket=bucket)._storage
     found = _Server(("127.0.0.1", 0), functools.partial(XmlHandler, storage))
     found.asked, found.storage = [], storage
-    # Short polls: shutdown waits for one.
-    thread = threading.Thread(target=found.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with running(found):
         yield found
-    finally:
-        found.shutdown()
-        found.server_close()
-        thread.join()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fakes import RANGE, FileHandler, RangeServer
+from serving_thread import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -247,15 +248,11 @@ PERMANENT = ("loop", "to_forbidden", "to_file", "to_nowhere")
 def misbehaving() -> Iterator[MisbehavingServer]:
     """Serves until the block ends."""
     server = MisbehavingServer()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.closing.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with running(server):
+        try:
+            yield server
+        finally:
+            server.closing.set()
 
 
 def dead_port() -> str:

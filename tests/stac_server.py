@@ -14,6 +14,8 @@ import threading
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
+from serving_thread import running
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -362,15 +364,8 @@ def serving_stac(
     server = StacServer(
         items, page_items=page_items, drifting=drifting, required_headers=required_headers,
     )
-    # Short polls: shutdown waits for one.
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _parameters(pairs: Iterable[tuple[str, str]]) -> Json:

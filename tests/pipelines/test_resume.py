@@ -24,6 +24,7 @@ from scenes import (
     ramp,
     write_scene,
 )
+from serving_thread import running
 
 from rasteret_beam.errors import OutputError
 from rasteret_beam.output.parts import MAGIC
@@ -69,14 +70,9 @@ class SlowServer(RangeServer):
 
 @pytest.fixture(scope="module")
 def server():
-    slow = SlowServer()
-    thread = threading.Thread(target=slow.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield slow
-    slow.begin()
-    slow.shutdown()
-    slow.server_close()
-    thread.join()
+    with running(SlowServer()) as slow:
+        yield slow
+        slow.begin()
 
 
 @pytest.fixture(scope="module")
