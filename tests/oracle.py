@@ -50,12 +50,6 @@ def pixel_index(
     return row, col
 
 
-def pixel_at(pixels: np.ndarray, geotransform: Any, x: float, y: float) -> Any:
-    """Gives the value of the pixel (row, col) under a point, or None outside the image."""
-    index = pixel_index(pixels.shape, geotransform, x, y)
-    return None if index is None else pixels[index].item()
-
-
 def ring(radius: int) -> list[tuple[int, int]]:
     """Gives the (row, col) steps of a ring in tie order: top, bottom, left, right."""
     top = [(-radius, col) for col in range(-radius, radius + 1)]

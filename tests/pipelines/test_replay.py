@@ -19,7 +19,7 @@ SCENES = [
     for name, value in (("a", 1), ("b", 2), ("c", 3))
 ]  # fmt: skip
 BANDS = {"B1": 0, "B2": 1}
-BROKEN_TILE, TILES_ACROSS = 5, 4
+BROKEN_TILE = 5
 AROUND = {0, 1, 2, 4, 5, 6, 8, 9, 10}
 WORKERS = ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")
 
