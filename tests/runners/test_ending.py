@@ -168,6 +168,7 @@ def test_an_identity_tells_its_numbers():
     assert identity.told({"read": 5, "good": 3}) == "5 read is not 3 good + 0 bad"
 
 
-def test_a_threshold_that_is_no_share_is_refused():
+@pytest.mark.parametrize("threshold", [-0.001, 1.001, float("nan"), float("inf")])
+def test_a_threshold_that_is_no_share_is_refused(threshold):
     with pytest.raises(OptionError, match="expected 0 to 1"):
-        Report(lambda _counts, _seconds: "", (), 2.0)
+        Report(lambda _counts, _seconds: "", (), threshold)
