@@ -29,6 +29,7 @@ class RangeServer(http.server.ThreadingHTTPServer):
         requests: (path, range header or None) -> how often it was asked for (GET).
         heads: Path -> how often HEAD asked for it.
         queries: Path and query of every request, in order of arrival.
+        authorizations: Header of every request for a range, or None.
         etag: Sent with every answer, unless None.
         head_status: Answer to every HEAD, unless None.
     """
@@ -42,6 +43,7 @@ class RangeServer(http.server.ThreadingHTTPServer):
         self.requests: collections.Counter[tuple[str, str | None]] = collections.Counter()
         self.heads: collections.Counter[str] = collections.Counter()
         self.queries: list[str] = []
+        self.authorizations: list[str | None] = []
         self.etag: str | None = '"fake-1"'
         self.head_status: int | None = None
         self._failures: dict[str, list[int]] = {}
@@ -111,6 +113,8 @@ class FileHandler(http.server.BaseHTTPRequestHandler):
     def serve(self, method: str) -> None:
         """Answers a request."""
         wanted = self.headers.get("Range")
+        if wanted:
+            self.server.authorizations.append(self.headers.get("Authorization"))
         path, failure = self.server.note(method, self.path, wanted)
         data = self.server.files.get(path)
         failure = failure or (self.server.head_status if method == "HEAD" else None)

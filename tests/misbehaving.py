@@ -31,7 +31,6 @@ class MisbehavingServer(RangeServer):
         choose: (path, how often this range was asked for before, number of the request)
             -> name of a fault, or None to behave.
         faults: Name -> how often it was shown.
-        authorizations: Header of every request for a range.
         bytes_sent: Of the bodies of answers that ignore Range.
     """
 
@@ -41,7 +40,6 @@ class MisbehavingServer(RangeServer):
         self.choose: Callable[[str, int, int], str | None] = lambda *_: None
         self.faults: collections.Counter[str] = collections.Counter()
         self.bytes_sent = 0
-        self.authorizations: list[str | None] = []
         self.closing = threading.Event()
         self._answered = 0
 

@@ -6,7 +6,7 @@ import obstore
 import pyarrow.parquet as pq
 import pytest
 from fakes import forget_accounts, serving
-from s3 import serving_s3
+from s3 import KEYS, serving_s3
 from scenes import Scene, file_item, index_table, ramp, write_scene
 
 from rasteret_beam import Collection
@@ -44,9 +44,15 @@ def test_a_missing_object_is_an_error_that_names_it(bucket):
     assert bucket.count("bucket/a/gone.bin") == 1
 
 
-def test_without_credentials_requests_are_not_signed(bucket):
+def test_requests_are_signed_where_there_are_credentials(bucket, monkeypatch):
     STORE.read("s3://bucket/a/f.bin", 0, 1)
-    assert not any("Signature" in query for query in bucket.queries)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    forget_accounts()
+    STORE.read("s3://bucket/a/f.bin", 0, 1)
+    without, signed = bucket.authorizations
+    assert without is None
+    assert KEYS["AWS_ACCESS_KEY_ID"] in signed
 
 
 @pytest.mark.usefixtures("bucket")
@@ -101,7 +107,7 @@ def test_no_error_tells_the_signature_of_a_request(bucket, monkeypatch):
 
 # Names of objects
 
-KEYS = [
+NAMES = [
     "a b.tif", "a%20b.tif", "a#1.tif", "a?1.tif", "a+b.tif", "50%.tif", "100%2Fx.tif", "\u00fc.tif",
 ]  # fmt: skip
 
@@ -111,10 +117,10 @@ def test_an_object_is_read_by_the_name_that_listings_and_catalogues_give(monkeyp
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         forget_accounts()
-        for key in KEYS:
+        for key in NAMES:
             client.put_object(Bucket="my-bucket", Key=f"x/{key}", Body=key.encode())
         found = STORE.list_files("s3://my-bucket/x")
-        assert sorted(found) == sorted(f"s3://my-bucket/x/{key}" for key in KEYS)
+        assert sorted(found) == sorted(f"s3://my-bucket/x/{key}" for key in NAMES)
         for uri in found:
             assert STORE.read_start(uri, 100)[0].decode() == uri.rpartition("/x/")[2]
         assert STORE.glob("s3://my-bucket/x/a#*.tif") == ["s3://my-bucket/x/a#1.tif"]
