@@ -56,6 +56,11 @@ def _create(name: str) -> BinaryIO:
     return FileSystems.create(name, compression_type="uncompressed")
 
 
+def open_file(name: str) -> BinaryIO:
+    """Opens a file to read, as it is."""
+    return FileSystems.open(name, compression_type="uncompressed")
+
+
 def put_in_place(files: Iterable[tuple[str, str]]) -> None:
     """Gives files their final names.
 

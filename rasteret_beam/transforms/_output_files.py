@@ -26,6 +26,7 @@ from rasteret_beam.storage import redact
 from rasteret_beam.transforms._folders import (
     create_file,
     delete,
+    open_file,
     put_in_place,
     remove,
     remove_folder,
@@ -136,7 +137,7 @@ class OutputFiles:
         with _WRITERS, writing(self.folder):
             with create_file(name) as file:
                 output = TableWriter(file, self.output_format)
-                write_file(task, kept, _open, self.layout, output)
+                write_file(task, kept, open_file, self.layout, output)
                 output.close()
             return Staged(name, final, output.n_rows, size_of(name))
 
@@ -266,7 +267,3 @@ class OutputFiles:
 def _manifest_name(window: str) -> str:
     stem, dot, ending = MANIFEST.rpartition(".")
     return f"{stem}{window}{dot}{ending}"
-
-
-def _open(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- Beam's own file
-    return FileSystems.open(name, compression_type="uncompressed")

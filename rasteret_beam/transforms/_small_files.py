@@ -3,11 +3,10 @@
 import contextlib
 import uuid
 
-from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from rasteret_beam.output.manifest import RUN_FOLDER
-from rasteret_beam.transforms._folders import delete, make_folder, writing
+from rasteret_beam.transforms._folders import create_file, delete, open_file, writing
 
 
 def write_whole(path: str, data: bytes) -> None:
@@ -21,11 +20,8 @@ def write_whole(path: str, data: bytes) -> None:
     folder, name = FileSystems.split(path)
     hidden = FileSystems.join(folder, f".{name}-{uuid.uuid4().hex}")
     with writing(folder):
-        make_folder(hidden)
         try:
-            with FileSystems.create(
-                hidden, compression_type=CompressionTypes.UNCOMPRESSED,
-            ) as file:
+            with create_file(hidden) as file:
                 file.write(data)
             FileSystems.rename([hidden], [path])
         except OSError:
@@ -40,7 +36,7 @@ def read_whole(path: str) -> bytes:
     Raises:
         OSError: It is not there, or cannot be read.
     """
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+    with open_file(path) as file:
         return file.read()
 
 

@@ -4,14 +4,13 @@ import dataclasses
 from collections.abc import Iterator
 
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import PBegin
 
 from rasteret_beam.errors import OutputError
 from rasteret_beam.output.earlier import EarlierRun, earlier_run
 from rasteret_beam.output.parts import Part, read_part
 from rasteret_beam.storage.addresses import output_folder
-from rasteret_beam.transforms._folders import matches, writing
+from rasteret_beam.transforms._folders import matches, open_file, writing
 from rasteret_beam.transforms._output_files import parts_folder
 
 
@@ -55,7 +54,7 @@ def _read(folder: str) -> EarlierRun:
 
 def _parts(names: list[str]) -> Iterator[Part]:
     for name in names:
-        with FileSystems.open(name, compression_type="uncompressed") as file:
+        with open_file(name) as file:
             try:
                 yield read_part(file, name)
             except OutputError:

@@ -20,7 +20,7 @@ from rasteret_beam.output import Layout
 from rasteret_beam.output.columns import check_output
 from rasteret_beam.output.manifest import WrittenFile
 from rasteret_beam.transforms._bigquery_jobs import check_dataset, run_load
-from rasteret_beam.transforms._folders import delete, remove_folder, writing
+from rasteret_beam.transforms._folders import delete, open_file, remove_folder, writing
 from rasteret_beam.transforms._output_files import is_first, listed_files, manifest_of
 from rasteret_beam.transforms.write_samples import WriteSamples
 
@@ -160,7 +160,7 @@ class _LoadFn(beam.DoFn):
             return
 
         def configure(existing: Mapping[str, Any] | None) -> dict[str, Any]:
-            with writing(table), _open(names[0]) as file:
+            with writing(table), open_file(names[0]) as file:
                 fields = table_fields(pq.read_schema(file))
             return self._load.configuration(names, fields, self._layout, existing)
 
@@ -186,14 +186,10 @@ def _content(file: WrittenFile) -> tuple[str, str]:
         # Buckets keep one; of local files the filesystem tells the size only.
         return own, str(FileSystems.checksum(file.name))
     digest = hashlib.blake2b(digest_size=16)
-    with _open(file.name) as opened:
+    with open_file(file.name) as opened:
         while chunk := opened.read(_CHUNK_BYTES):
             digest.update(chunk)
     return own, digest.hexdigest()
-
-
-def _open(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- Beam's own file
-    return FileSystems.open(name, compression_type="uncompressed")
 
 
 def _clean(loaded: tuple[str, list[str]], folder: str | None) -> Iterator[str]:
