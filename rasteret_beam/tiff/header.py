@@ -269,6 +269,10 @@ class _Reader:
         if compression == Compression.JPEG and samples not in (1, 3, 4):
             msg = f"JPEG tiles of {samples} samples are not read, only 1, 3 and 4"
             raise UnsupportedTiffError(msg)
+        if compression == Compression.WEBP and (samples not in (3, 4) or bits != 8):  # noqa: PLR2004
+            # GDAL writes band-interleaved ones too, of tiles that are too large by those samples.
+            msg = f"WebP tiles of {samples} samples of {bits} bits, expected 3 or 4 of 8"
+            raise UnsupportedTiffError(msg)
         predictor = self._one_of(Tag.PREDICTOR, Predictor)
         if compression not in PREDICTABLE:
             return compression, Predictor.NONE

@@ -417,6 +417,17 @@ def test_predictor_2_on_packed_bits_is_refused():
         _with(Tag.PREDICTOR, SHORT, 2, compression=Compression.LZW, bits_per_sample=12)
 
 
+@pytest.mark.parametrize(
+    ("planar", "bits", "named"), [(True, 8, "1 samples of 8"), (False, 1, "3 samples of 1")],
+)
+def test_webp_tiles_other_than_of_3_or_4_bytes_a_pixel_are_refused(planar, bits, named):
+    pixels = np.zeros((3, 20, 20), np.uint8)
+    assert _with(Tag.COMPRESSION, SHORT, Compression.WEBP, pixels=pixels).samples_per_pixel == 3
+    tags = {Tag.COMPRESSION: (SHORT, [Compression.WEBP]), Tag.BITS_PER_SAMPLE: (SHORT, [bits] * 3)}
+    with pytest.raises(UnsupportedTiffError, match=named):
+        _header(pixels, planar=planar, tags=tags)
+
+
 def test_jpeg_tiles_of_2_samples_are_refused():
     tags = {Tag.COMPRESSION: (SHORT, [Compression.JPEG])}
     with pytest.raises(UnsupportedTiffError, match="JPEG tiles of 2 samples"):
