@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from rasteret_beam import (
     BatchMessages,
+    DeadLetter,
     DecodeMessages,
     EncodeSamples,
     IntoWindows,
@@ -160,17 +161,23 @@ def sample_messages(
         bigquery_flags.write(sampled.samples, load, options, job.options.bands)
     if options.dead_letters:
         letters = (decoded.dead_letters, broken, sampled.dead_letters, sampled.unusable_records)
-        # As what they tell of: by the clock, what is done again would come in another window.
-        waiting = IntoWindows(
-            seconds=options.window_seconds,
-            allowed_lateness_seconds=max(_LETTERS_LATE_SECONDS, windows.allowed_lateness_seconds),
-        )
-        windowed = [
-            found | f"LettersIntoWindows{number}" >> waiting
-            for number, found in enumerate(letters)
-        ]
-        together = windowed | "DeadLetters" >> beam.Flatten()
-        _ = together | "WriteDeadLetters" >> WriteDeadLetters(folder=options.dead_letters)
+        _write_letters(letters, options)
+
+
+def _write_letters(
+    letters: Sequence[beam.PCollection[DeadLetter]], options: SamplePointsStreamingOptions,
+) -> None:
+    """Writes dead letters in the windows of what they tell of.
+
+    By the clock, what is done again would come in another window.
+    """
+    late = max(_LETTERS_LATE_SECONDS, options.allowed_lateness_seconds)
+    waiting = IntoWindows(seconds=options.window_seconds, allowed_lateness_seconds=late)
+    windowed = [
+        found | f"LettersIntoWindows{number}" >> waiting for number, found in enumerate(letters)
+    ]
+    together = windowed | "DeadLetters" >> beam.Flatten()
+    _ = together | "WriteDeadLetters" >> WriteDeadLetters(folder=options.dead_letters)
 
 
 def run(argv: Sequence[str] | None = None) -> int:
