@@ -2,13 +2,14 @@
 
 from typing import Any, NoReturn, TypeVar
 
-import apache_beam as beam
 from apache_beam.typehints.decorators import IOTypeHints
+
+from rasteret_beam.transforms._displayed import Displayed
 
 _Result = TypeVar("_Result")
 
 
-class NamedOutputs(beam.PTransform):
+class NamedOutputs(Displayed):
     """A transform whose ``expand`` returns a NamedTuple of PCollections.
 
     Beam takes the return annotation of ``expand`` for an element type, and warns that a

@@ -11,6 +11,7 @@ from apache_beam.transforms.window import GlobalWindow, IntervalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
+from rasteret_beam.transforms._displayed import Displayed
 from rasteret_beam.transforms._folders import create_file, put_in_place, remove, writing
 from rasteret_beam.transforms._panes import check_discarding
 
@@ -29,7 +30,7 @@ class Writer(Protocol):
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class WriteFiles(beam.PTransform):
+class WriteFiles(Displayed):
     """Writes elements to ``<folder>/<prefix>-00000-of-0000N<suffix>``.
 
     In windows other than the global one the files are ``<prefix>-<window>-<id><suffix>``,

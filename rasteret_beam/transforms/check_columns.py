@@ -10,10 +10,11 @@ from rasteret_beam import bigquery, schema
 from rasteret_beam.elements import PointBatch
 from rasteret_beam.output import Layout
 from rasteret_beam.output.columns import check_columns, check_output
+from rasteret_beam.transforms._displayed import Displayed
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class CheckColumns(beam.PTransform):
+class CheckColumns(Displayed):
     """Refuses points with a column that ``WriteSamples`` would refuse.
 
     It meets them when tiles were fetched for them; this goes before ``SamplePoints``.

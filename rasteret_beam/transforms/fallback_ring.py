@@ -12,6 +12,7 @@ from rasteret_beam.elements import Outcomes, SampleBatch, TileBlockKey
 from rasteret_beam.errors import OptionError
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.transforms import _coders  # noqa: F401 -- registers coders
+from rasteret_beam.transforms._displayed import Displayed
 from rasteret_beam.transforms._metrics import Counters
 from rasteret_beam.transforms._panes import fires_once
 from rasteret_beam.transforms.sample_nearest import count_outcomes
@@ -23,7 +24,7 @@ PASSING = "rasteret_beam:passing"
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class FallbackRing(beam.PTransform):
+class FallbackRing(Displayed):
     """Replaces nodata by the nearest valid pixel, and adds neighbourhoods.
 
     rasteret's rule: rings of growing Chebyshev radius up to ``max_distance_pixels``; in

@@ -14,6 +14,7 @@ from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 from rasteret_beam.errors import LatePointError, OptionError
+from rasteret_beam.transforms._displayed import Displayed
 
 _LEAST_SECONDS = 0.001
 """Runners count in milliseconds."""
@@ -22,7 +23,7 @@ _MOST_SECONDS = 100 * 366 * 86_400.0
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class IntoWindows(beam.PTransform):
+class IntoWindows(Displayed):
     """Gives points the windows that the other stages work by.
 
     A window's rows come once, when the watermark passes its end. A point that comes

@@ -14,6 +14,7 @@ from rasteret_beam.options import SampleOptions
 from rasteret_beam.planning import NO_TILE, PlanCounts, Planner, Tally
 from rasteret_beam.replaying import Replay
 from rasteret_beam.transforms import _coders  # noqa: F401 -- registers coders
+from rasteret_beam.transforms._displayed import Displayed
 from rasteret_beam.transforms._extents import Extents
 from rasteret_beam.transforms._metrics import Counters
 
@@ -22,7 +23,7 @@ Planned = tuple[TileBlockKey, Batch]
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class PlanTiles(beam.PTransform):
+class PlanTiles(Displayed):
     """Finds the tiles that points need, from the index alone: no pixel is read.
 
     The records are broadcast to every worker as a side input: right for collections whose

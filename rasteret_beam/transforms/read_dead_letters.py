@@ -9,11 +9,12 @@ from apache_beam.pvalue import PBegin
 from rasteret_beam import replaying
 from rasteret_beam.replaying import Replay
 from rasteret_beam.storage import Store
+from rasteret_beam.transforms._displayed import Displayed
 from rasteret_beam.transforms._metrics import Counters
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class ReadDeadLetters(beam.PTransform):
+class ReadDeadLetters(Displayed):
     """Reads what the dead letters of an earlier run name, to run just that again.
 
     Input: the pipeline. Output: one ``Replay``, of some 24 bytes a letter and band, for

@@ -10,12 +10,13 @@ from rasteret_beam.errors import OutputError
 from rasteret_beam.output.earlier import EarlierRun, earlier_run
 from rasteret_beam.output.parts import Part, read_part
 from rasteret_beam.storage.addresses import output_folder
+from rasteret_beam.transforms._displayed import Displayed
 from rasteret_beam.transforms._folders import matches, open_file, writing
 from rasteret_beam.transforms._output_files import parts_folder
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class ReadEarlierRun(beam.PTransform):
+class ReadEarlierRun(Displayed):
     """Finds what a killed run of the same job left in its output.
 
     Give its output to ``SamplePoints`` (or ``FetchTiles``), and what these give as ``kept``

@@ -28,13 +28,14 @@ from rasteret_beam.options import SampleOptions
 from rasteret_beam.planning import PlanCounts, Planner, Tally
 from rasteret_beam.storage import redact
 from rasteret_beam.transforms import _coders  # noqa: F401 -- registers coders
+from rasteret_beam.transforms._displayed import Displayed
 from rasteret_beam.transforms._metrics import Counters
 from rasteret_beam.transforms.plan_tiles import Planned, finish
 from rasteret_beam.transforms.read_collection import count_letters
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class PlanTilesOfNewest(beam.PTransform):
+class PlanTilesOfNewest(Displayed):
     """Finds the tiles that points need: ``PlanTiles``, by the collection's newest records.
 
     Each process holds all records, and looks on a schedule whether a file of the
@@ -75,7 +76,7 @@ class PlanTilesOfNewest(beam.PTransform):
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class WatchCollection(beam.PTransform):
+class WatchCollection(Displayed):
     """Tells what in a collection cannot be used, and again when the collection has changed.
 
     One look for each tick, wherever it is made; where the collection has not changed it

@@ -9,11 +9,12 @@ import apache_beam as beam
 from rasteret_beam import sampling
 from rasteret_beam.elements import Batch, Outcomes, SampleBatch, TileBatch
 from rasteret_beam.options import SampleOptions
+from rasteret_beam.transforms._displayed import Displayed
 from rasteret_beam.transforms._metrics import Counters
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class SampleNearest(beam.PTransform):
+class SampleNearest(Displayed):
     """Samples the pixel that contains each point.
 
     Input: what ``FetchTiles`` gives: ``TileBatch``, and ``SampleBatch`` rows that need no

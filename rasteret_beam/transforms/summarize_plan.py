@@ -16,6 +16,7 @@ from rasteret_beam.forecast.summary import PlanSummary, merge, summarize_block
 from rasteret_beam.output.earlier import EarlierRun
 from rasteret_beam.storage.addresses import output_folder
 from rasteret_beam.transforms._blocks import Block, blocks_to_do
+from rasteret_beam.transforms._displayed import Displayed
 from rasteret_beam.transforms._panes import check_global
 from rasteret_beam.transforms._small_files import read_whole, run_file, write_whole
 from rasteret_beam.transforms.plan_tiles import Planned
@@ -24,7 +25,7 @@ _MERGED_AT_ONCE = 256
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class SummarizePlan(beam.PTransform):
+class SummarizePlan(Displayed):
     """Summarizes what a run would read: tiles, requests, bytes, hosts, hottest tiles.
 
     From what ``PlanTiles`` gives, grouped and cut into requests by the code that
@@ -84,7 +85,7 @@ class _MergeFn(beam.CombineFn):
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class WritePlan(beam.PTransform):
+class WritePlan(Displayed):
     """Writes a plan's summary as ``_run/plan.json`` and ``_run/plan.html`` of a folder.
 
     Input: the one ``PlanSummary`` of the global window. Output: names of the files,

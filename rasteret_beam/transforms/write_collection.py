@@ -19,6 +19,7 @@ from rasteret_beam.indexing.parts import collection_schema, write_part
 from rasteret_beam.indexing.rows import IndexedItem
 from rasteret_beam.storage import redact
 from rasteret_beam.storage.addresses import is_hidden, output_folder
+from rasteret_beam.transforms._displayed import Displayed
 from rasteret_beam.transforms._folders import (
     delete,
     make_folder,
@@ -41,7 +42,7 @@ _Written = tuple[str, str]
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class WriteCollection(beam.PTransform):
+class WriteCollection(Displayed):
     """Writes rows as a Collection: Parquet in folders by year and month.
 
     Files hold rows of one neighbourhood, in row groups of bounded size, so that a bbox

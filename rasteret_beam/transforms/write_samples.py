@@ -23,6 +23,7 @@ from rasteret_beam.output.parts import Part
 from rasteret_beam.output.shard_files import ShardTask, plan_files
 from rasteret_beam.storage.addresses import output_folder
 from rasteret_beam.transforms._blocks import GONE_ON_FROM
+from rasteret_beam.transforms._displayed import Displayed
 from rasteret_beam.transforms._folders import create_file, writing
 from rasteret_beam.transforms._held import fullest
 from rasteret_beam.transforms._metrics import Counters
@@ -36,7 +37,7 @@ _LOST_SHARE = 0.1
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class WriteSamples(beam.PTransform):
+class WriteSamples(Displayed):
     """Writes samples as Parquet, GeoParquet 1.1 or CSV.
 
     Files are named ``samples-00000-of-0000N``, with the window's span in windows other
@@ -130,7 +131,7 @@ class WriteSamples(beam.PTransform):
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class WriteDeadLetters(beam.PTransform):
+class WriteDeadLetters(Displayed):
     """Writes dead letters as JSON lines, ``dead-letters-00000-of-0000N.jsonl``.
 
     In windows other than the global one, ``dead-letters-<window>-<id>.jsonl``; of a stream

@@ -20,6 +20,7 @@ from rasteret_beam.output import Layout
 from rasteret_beam.output.columns import check_output
 from rasteret_beam.output.manifest import WrittenFile
 from rasteret_beam.transforms._bigquery_jobs import check_dataset, run_load
+from rasteret_beam.transforms._displayed import Displayed
 from rasteret_beam.transforms._folders import delete, open_file, remove_folder, writing
 from rasteret_beam.transforms._output_files import is_first, listed_files, manifest_of
 from rasteret_beam.transforms.write_samples import WriteSamples
@@ -32,7 +33,7 @@ _DAY_SECONDS = 86_400
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class WriteSamplesToBigQuery(beam.PTransform):
+class WriteSamplesToBigQuery(Displayed):
     """Writes samples to a BigQuery table: Parquet files, then a load job a window.
 
     A load job is free of charge, and all or nothing. Columns are those of ``WriteSamples``
