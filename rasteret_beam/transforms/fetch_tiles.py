@@ -159,7 +159,13 @@ class _FetchFn(beam.DoFn):
 
     def teardown(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
-        # Of a bundle that failed.
+        self._let_go()
+
+    def start_bundle(self) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Drops what a bundle left that failed."""
         while self._in_flight:
             _IN_FLIGHT.give_back(self._in_flight.popleft().job.decoded_bytes)
 

@@ -73,7 +73,8 @@ def test_bundles_of_a_process_share_what_is_in_flight(block, allowance):
     assert allowance.held_bytes == 0
 
 
-def test_a_bundle_that_failed_gives_back_what_it_held(block, allowance, monkeypatch):
+@pytest.mark.parametrize("then", ["start_bundle", "teardown"])
+def test_a_bundle_that_failed_gives_back_what_it_held(block, allowance, monkeypatch, then):
     def fail(*_):
         raise RuntimeError
 
@@ -82,5 +83,6 @@ def test_a_bundle_that_failed_gives_back_what_it_held(block, allowance, monkeypa
     with pytest.raises(RuntimeError):
         _process(bundle, block)
     assert _held(bundle) > 0
-    bundle.teardown()
+    getattr(bundle, then)()
+    assert list(bundle.finish_bundle()) == []
     assert allowance.held_bytes == 0
