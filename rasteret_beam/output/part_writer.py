@@ -66,6 +66,12 @@ class PartWriter:
         """Tells whether a batch has more samples of the points that came last."""
         return bool(self._frames) and self._frames[-1].is_of(batch.samples, batch.block)
 
+    def is_amid_block_of(self, batch: SampleBatch) -> bool:
+        """Tells whether a batch has more rows of the block that came last."""
+        if batch.block is None:
+            return self.goes_on(batch)
+        return bool(self._frames) and self._frames[-1].block == batch.block
+
     def add(self, batch: SampleBatch) -> None:
         """Takes a batch of finished rows; of one without rows, the schema."""
         schema = batch.samples.schema.remove_metadata()

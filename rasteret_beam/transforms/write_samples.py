@@ -193,10 +193,11 @@ class _WritePartsFn(beam.DoFn):
         self._check(batch)
         if window in self._open:
             writer, _ = self._open[window]
-            # All samples of some points belong into one part, and half a block is of no
-            # use to a run that goes on.
-            is_time = writer.is_worth_a_part or (writer.n_rows and self._is_due())
-            if is_time and not writer.goes_on(batch):
+            # All samples of some points belong into one part.
+            is_cut = writer.is_worth_a_part and not writer.goes_on(batch)
+            # Half a block is of no use to a run that goes on.
+            is_saved = writer.n_rows and self._is_due() and not writer.is_amid_block_of(batch)
+            if is_cut or is_saved:
                 yield self._write(window)
         if window not in self._open:
             self._open[window] = self._make_writer(), timestamp

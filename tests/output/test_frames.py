@@ -200,6 +200,28 @@ def test_a_part_is_worth_writing_before_it_is_full(monkeypatch):
     assert not writer.goes_on(third)
 
 
+def test_a_block_goes_on_with_other_points_too():
+    def of_block(column):
+        rows, key = batch([1.0], [1.0], of=record()), block_of(column, ((record(), "B1"), [0]))
+        return type(rows)(rows.samples, rows.crs, block=key)
+
+    first, again, other = of_block(0), of_block(0), of_block(1)
+    writer = PartWriter(with_lonlat=False)
+    assert not writer.is_amid_block_of(first)
+    writer.add(first)
+    assert not writer.goes_on(again)
+    assert writer.is_amid_block_of(again)
+    assert not writer.is_amid_block_of(other)
+
+
+def test_rows_of_no_block_go_on_with_their_points():
+    first, second = bands_of([1.0], [1.0], of=record(), bands=BANDS[:2])
+    writer = PartWriter(with_lonlat=False)
+    writer.add(first)
+    assert writer.is_amid_block_of(second)
+    assert not writer.is_amid_block_of(batch([2.0], [2.0], of=record()))
+
+
 def test_a_part_of_another_format_is_refused():
     parts = Parts()
     part = parts.write(batch([1.0], [1.0], of=record()))
