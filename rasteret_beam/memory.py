@@ -1,6 +1,7 @@
-"""What becomes of memory that is freed."""
+"""Memory that is freed is used again."""
 
 import numpy as np
+import pyarrow as pa
 
 _LARGEST = 31 << 20
 
@@ -16,3 +17,12 @@ def keep_freed() -> None:
     C libraries that do not learn lose nothing by it.
     """
     np.empty(_LARGEST, np.uint8)
+
+
+def buffer(n_bytes: int) -> memoryview:
+    """Gives bytes to read into, not cleared.
+
+    They are from Arrow's pool, of which all threads have each other's: the C library keeps
+    apart what many threads, that read at once, have freed.
+    """
+    return memoryview(pa.allocate_buffer(n_bytes)).cast("B")

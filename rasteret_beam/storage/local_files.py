@@ -7,8 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from rasteret_beam import memory
 from rasteret_beam.elements import FileInfo
 from rasteret_beam.errors import FetchError
 from rasteret_beam.storage.answers import Answer, Listed
@@ -29,7 +28,7 @@ def fetch(path: pathlib.Path, offset: int, length: int) -> Answer:
             facts = os.fstat(file.fileno())
             # A range that claims gigabytes beyond the end must not be allocated.
             there = max(min(length, facts.st_size - offset), 0)
-            view = np.empty(there, np.uint8).data
+            view = memory.buffer(there)
             file.seek(offset)
             n_read = file.readinto(view)
             return Answer(view[:n_read].toreadonly(), _info(facts))

@@ -15,9 +15,9 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import urllib3.exceptions
 
+from rasteret_beam import memory
 from rasteret_beam.elements import FileInfo
 from rasteret_beam.errors import FetchError
 from rasteret_beam.storage.addresses import redact
@@ -306,7 +306,7 @@ def _body(response: http.client.HTTPResponse, length: int) -> memoryview:
     Raises:
         TemporaryError: It ends before.
     """
-    view, at = np.empty(length, np.uint8).data, 0
+    view, at = memory.buffer(length), 0
     while at < length:
         n_read = response.readinto(view[at:])
         if not n_read:
