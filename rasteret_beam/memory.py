@@ -1,4 +1,6 @@
-"""Memory that is freed is used again."""
+"""Memory of a process: what is freed is used again, and what many hold is bounded together."""
+
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -26,3 +28,47 @@ def buffer(n_bytes: int) -> memoryview:
     apart what many threads, that read at once, have freed.
     """
     return memoryview(pa.allocate_buffer(n_bytes)).cast("B")
+
+
+class Allowance:
+    """Bytes that are shared by many holders, none of whom ever waits for another.
+
+    A worker runs several bundles at once, a dozen in a stream. If each had the whole to
+    itself the memory that they take would grow with their number.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        """Begins with nothing taken.
+
+        Args:
+            most_bytes: How many there are.
+        """
+        self.most_bytes, self.held_bytes = most_bytes, 0
+        self._lock = threading.Lock()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are none left."""
+        return self.held_bytes >= self.most_bytes
+
+    def take(self, n_bytes: int, *, anyway: bool) -> bool:
+        """Takes bytes, where there are as many.
+
+        Args:
+            n_bytes: How many.
+            anyway: Whether to take them all the same: for who has nothing to give back
+                first, or holds them already.
+
+        Returns:
+            Whether they were taken.
+        """
+        with self._lock:
+            if not anyway and self.held_bytes + n_bytes > self.most_bytes:
+                return False
+            self.held_bytes += n_bytes
+            return True
+
+    def give_back(self, n_bytes: int) -> None:
+        """Gives back what was taken."""
+        with self._lock:
+            self.held_bytes -= n_bytes

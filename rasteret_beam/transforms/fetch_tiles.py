@@ -22,7 +22,6 @@ from rasteret_beam.elements import (
 )
 from rasteret_beam.errors import OptionError
 from rasteret_beam.fetching import jobs, merging, progress, running, tile_cache
-from rasteret_beam.fetching.in_flight import Allowance
 from rasteret_beam.fetching.jobs import TileJob
 from rasteret_beam.fetching.running import JobResult
 from rasteret_beam.forecast.budget import Budget
@@ -37,7 +36,7 @@ from rasteret_beam.transforms.summarize_plan import SumPlan
 
 _CONCURRENT_JOBS = 32
 _IN_FLIGHT_JOBS = 256
-_IN_FLIGHT = Allowance(256 * 1024 * 1024)
+_IN_FLIGHT = memory.Allowance(256 * 1024 * 1024)
 """What all bundles of the process have in flight."""
 
 

@@ -13,6 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.windowed_value import WindowedValue
 
+from rasteret_beam import memory
 from rasteret_beam.elements import DeadLetter, SampleBatch
 from rasteret_beam.output import Layout, part_writer
 from rasteret_beam.output.columns import check_columns, check_output, user_names
@@ -31,6 +32,12 @@ from rasteret_beam.transforms._occupied import check_no_collection
 from rasteret_beam.transforms._output_files import OutputFiles, Staged, parts_folder
 from rasteret_beam.transforms._panes import check_discarding, check_global
 from rasteret_beam.transforms._write_files import WriteFiles, name_of_run, window_name
+
+_HELD = memory.Allowance(2 * part_writer.MOST_PART_BYTES)
+"""What all bundles of the process hold."""
+
+_SHARE_BYTES = 16 * 1024 * 1024
+"""What each may hold, whatever the others do: smaller parts are not worth it."""
 
 _LEAST_SECONDS = 1.0
 _LOST_SHARE = 0.1
@@ -178,11 +185,24 @@ class _WritePartsFn(beam.DoFn):
             PartWriter, with_lonlat=files.output_format in PLACED_FORMATS,
         )
         self._known: list[str] | None = None
+        self._open: dict[Any, tuple[PartWriter, Any]] = {}
+        self._n_bytes = 0
 
     def start_bundle(self) -> None:
-        self._open: dict[Any, tuple[PartWriter, Any]] = {}
+        self._let_go()
         self._started = self._written = time.monotonic()
-        self._n_bytes = 0
+
+    def teardown(self) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Drops what a bundle left that failed."""
+        self._open.clear()
+        self._give_back(self._n_bytes)
+
+    def _give_back(self, n_bytes: int) -> None:
+        self._n_bytes -= n_bytes
+        _HELD.give_back(n_bytes)
 
     def process(
         self,
@@ -205,10 +225,12 @@ class _WritePartsFn(beam.DoFn):
         before = writer.n_bytes
         writer.add(batch)
         self._n_bytes += writer.n_bytes - before
+        _HELD.take(writer.n_bytes - before, anyway=True)
+        is_much = _HELD.is_full and self._n_bytes >= _SHARE_BYTES
         if writer.is_full:
             yield self._write(window)
-        elif self._n_bytes >= part_writer.MOST_PART_BYTES:
-            # Of many windows, none of them is worth a part.
+        elif is_much or self._n_bytes >= part_writer.MOST_PART_BYTES:
+            # Of many windows, or in many bundles, none of them is worth a part.
             held = {window: writer.n_bytes for window, (writer, _) in self._open.items()}
             for full in fullest(held):
                 yield self._write(full)
@@ -230,7 +252,7 @@ class _WritePartsFn(beam.DoFn):
 
     def _write(self, window: Any) -> Any:  # noqa: ANN401 -- any window
         writer, timestamp = self._open.pop(window)
-        self._n_bytes -= writer.n_bytes
+        self._give_back(writer.n_bytes)
         name = FileSystems.join(self._folder, f"{self._run}-{uuid.uuid4().hex}.part")
         with writing(self._folder), create_file(name) as file:
             part = writer.write(file, name, self._run)

@@ -18,7 +18,7 @@ from rasteret_beam import (
     TilePoints,
 )
 from rasteret_beam.fetching import running
-from rasteret_beam.fetching.in_flight import Allowance
+from rasteret_beam.memory import Allowance
 from rasteret_beam.transforms import fetch_tiles
 from rasteret_beam.transforms.fetch_tiles import _FetchFn
 

@@ -31,11 +31,13 @@ from sample_rows import bands_of, batch, record
 from rasteret_beam import WriteDeadLetters, WriteSamples
 from rasteret_beam.elements import DeadLetter, SampleBatch
 from rasteret_beam.errors import OptionError, OutputError
+from rasteret_beam.memory import Allowance
 from rasteret_beam.output import Layout
 from rasteret_beam.output.manifest import job_of
 from rasteret_beam.output.part_writer import PartWriter
 from rasteret_beam.output.shard_files import plan_files
 from rasteret_beam.schema import REQUIRED_COLUMNS
+from rasteret_beam.transforms import write_samples
 from rasteret_beam.transforms._folders import create_file, put_in_place, remove_if_empty
 from rasteret_beam.transforms._output_files import OutputFiles
 from rasteret_beam.transforms._write_files import _PublishFn
@@ -303,6 +305,29 @@ def test_many_windows_in_a_bundle_are_not_all_held(tmp_path, monkeypatch):
     assert write._n_bytes == 0
     assert sum(value.value[1].n_rows for value in found) == 60_000
     assert len({value.windows for value in found}) == 60
+
+
+def test_bundles_of_a_process_share_the_memory_of_rows(tmp_path, monkeypatch):
+    one = batch(np.arange(1000.0) / 100, np.zeros(1000), of=record())
+    shared = Allowance(500_000)
+    monkeypatch.setattr(write_samples, "_HELD", shared)
+    monkeypatch.setattr(write_samples, "_SHARE_BYTES", 100_000)
+    files = OutputFiles(str(tmp_path), "parquet", Layout(), "job", "run")
+    bundles = [_WritePartsFn(str(tmp_path), files) for _ in range(3)]
+    for bundle in bundles:
+        bundle.start_bundle()
+    found, most = [], 0
+    for _ in range(30):
+        for bundle in bundles:
+            found += bundle.process(one, window=_WINDOW, timestamp=0)
+            most = max(most, shared.held_bytes)
+    assert shared.held_bytes == sum(bundle._n_bytes for bundle in bundles)
+    assert 400_000 < most < 500_000 + 3 * 100_000
+    assert len(found) > 3
+    # One fails, and begins anew.
+    bundles[0].start_bundle()
+    found += [value for bundle in bundles for value in bundle.finish_bundle()]
+    assert shared.held_bytes == 0
 
 
 def test_a_part_that_a_stream_gives_twice_is_written_once(tmp_path):
