@@ -11,19 +11,17 @@ import json
 import pathlib
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rasteret_beam.errors import OptionError, RasteretBeamError
 from rasteret_beam.output.manifest import MANIFEST, RUN_FOLDER, files_of, job_of
 from rasteret_beam.runners.places import Source, Target, is_replaced, may_hold, refuse
 from rasteret_beam.runners.run_summary import SUMMARY
-from rasteret_beam.schema import REQUIRED_COLUMNS
 from rasteret_beam.storage import RetryPolicy, Store, redact
 from rasteret_beam.storage.addresses import local_path
 from rasteret_beam.storage.files import RangeFile, arrow_filesystem
+from rasteret_beam.transforms._occupied import PARTS, holds_records
 
 _ONCE = RetryPolicy(attempts=1, timeout_seconds=10.0)
-_PARTS = ("part-*.parquet", "year=*/month=*/*.parquet")
 _FIRST_PART = "part-0.parquet"
 _PASSED_OVER = (RasteretBeamError, OSError, ValueError, pa.ArrowException)
 
@@ -100,7 +98,7 @@ def _is_collection(store: Store, folder: str) -> bool:
         for name in _parts(folder):
             filesystem, path = arrow_filesystem(_looker(store), name)
             with filesystem.open_input_file(path) as file:
-                if set(REQUIRED_COLUMNS) <= set(pq.read_schema(file).names):
+                if holds_records(file):
                     return True
     return False
 
@@ -110,7 +108,7 @@ def _parts(folder: str) -> list[str]:
     top = local_path(folder)
     if top is None:
         return [_join(folder, _FIRST_PART)]
-    return [str(name) for part in _PARTS for name in itertools.islice(top.glob(part), 1)]
+    return [str(name) for part in PARTS for name in itertools.islice(top.glob(part), 1)]
 
 
 def _manifest(store: Store, folder: str) -> str | None:

@@ -83,7 +83,7 @@ def listed_files(manifest: str) -> list[WrittenFile]:
         OutputError: It cannot be read.
     """
     folder = FileSystems.split(FileSystems.split(manifest)[0])[0]
-    with writing(folder), FileSystems.open(manifest) as file:
+    with writing(folder), open_file(manifest) as file:
         listed = files_of(file.read().decode())
     return [file._replace(name=FileSystems.join(folder, file.name)) for file in listed]
 
@@ -231,7 +231,7 @@ class OutputFiles:
         """Gives the manifest that an earlier try, or run, of the same job left; "" without one."""
         if not FileSystems.exists(self._manifest):
             return ""
-        with FileSystems.open(self._manifest) as file:
+        with open_file(self._manifest) as file:
             text = str(file.read().decode(errors="replace"))
         return text if job_of(text) == self._told_job else ""
 

@@ -21,8 +21,8 @@ from rasteret_beam.storage import redact
 from rasteret_beam.storage.addresses import is_hidden, output_folder
 from rasteret_beam.transforms._displayed import Displayed
 from rasteret_beam.transforms._folders import (
+    create_file,
     delete,
-    make_folder,
     matches,
     put_in_place,
     remove,
@@ -210,10 +210,8 @@ class _WriteShardFn(beam.DoFn):
         rows = (row for row in group[1] if row is not None)
         schema = collection_schema(layout, self._told)
         name = schema.metadata.get(b"name", b"").decode()
-        with writing(self._folder):
-            make_folder(final)
-            with FileSystems.create(hidden, compression_type="uncompressed") as file:
-                written, dropped = write_part(file, rows, schema, name)
+        with writing(self._folder), create_file(hidden) as file:
+            written, dropped = write_part(file, rows, schema, name)
         self._counters.add("records_written", written)
         self._counters.add("duplicates_dropped", dropped)
         yield 0, (hidden, final)
