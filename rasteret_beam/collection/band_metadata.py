@@ -10,10 +10,11 @@ import numpy as np
 from rasteret_beam.elements import Asset, Grid, TileLayout
 from rasteret_beam.errors import RecordError
 from rasteret_beam.grid.geotransform import from_coefficients
-from rasteret_beam.tiff.compression import BYTE_DECODERS, PIXEL_DECODERS
+from rasteret_beam.tiff.compression import BYTE_DECODERS
 from rasteret_beam.tiff.gdal_metadata import parse_nodata
 from rasteret_beam.tiff.header import MAX_TILE_BYTES
 from rasteret_beam.tiff.ifd import MAX_TILES
+from rasteret_beam.tiff.image_codecs import PIXEL_DECODERS
 from rasteret_beam.tiff.tags import PlanarConfiguration, Predictor
 
 if TYPE_CHECKING:

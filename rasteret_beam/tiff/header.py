@@ -10,7 +10,7 @@ import dataclasses
 from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
 from rasteret_beam.errors import MalformedTiffError, UnsupportedTiffError
-from rasteret_beam.tiff.compression import BYTE_DECODERS, PIXEL_DECODERS, PREDICTABLE
+from rasteret_beam.tiff.compression import BYTE_DECODERS, PREDICTABLE
 from rasteret_beam.tiff.gdal_metadata import (
     Calibration,
     calibrations_of,
@@ -19,6 +19,7 @@ from rasteret_beam.tiff.gdal_metadata import (
 )
 from rasteret_beam.tiff.georeferencing import read_georeferencing
 from rasteret_beam.tiff.ifd import read_directory, read_values
+from rasteret_beam.tiff.image_codecs import PIXEL_DECODERS
 from rasteret_beam.tiff.tag_values import TagValues
 from rasteret_beam.tiff.tags import (
     Compression,

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import lzma
 import struct
-import sys
 import zlib
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-import imagecodecs
 import numpy as np
 from isal import isal_zlib
 
 from rasteret_beam.elements import DecodedTile
 from rasteret_beam.errors import DecodeError
-from rasteret_beam.tiff import predictor
-from rasteret_beam.tiff.compression import (
-    BYTE_DECODERS,
-    PIXEL_DECODERS,
-    PREDICTABLE,
-    PREFIX_DECODERS,
-    SWAPPED_PIXELS,
-    sparse_value,
+from rasteret_beam.tiff.compression import BYTE_DECODERS, PREFIX_DECODERS
+from rasteret_beam.tiff.image_codecs import PIXEL_DECODERS, SWAPPED_PIXELS, sparse_value
+from rasteret_beam.tiff.samples import (
+    SWAPPED,
+    bits_from_length,
+    native_bits,
+    pixel_shape,
+    pixels_of,
+    row_bytes,
 )
-from rasteret_beam.tiff.tags import Compression, Predictor
+from rasteret_beam.tiff.tags import Compression
 
 if TYPE_CHECKING:
     from rasteret_beam.elements import TileLayout
     from rasteret_beam.tiff.compression import Buffer
 
-_NATIVE, _SWAPPED = ("<", ">") if sys.byteorder == "little" else (">", "<")
-_WHOLE_BITS = (8, 16, 32, 64)
-_SWAPPED_PACKED_BITS = 24
 # What imagecodecs, isal, Arrow (OSError), zlib and numpy raise on broken streams.
 # imagecodecs' own errors derive from RuntimeError; a mismatch with the output buffer is
 # a ValueError. The stub of isal takes its class for an instance.
@@ -101,13 +97,13 @@ def decode_rows(
     try:
         if layout.compression in PIXEL_DECODERS:
             pixels = np.asarray(PIXEL_DECODERS[layout.compression](bytes(data), layout))
-            if layout.byte_order == _SWAPPED and layout.compression in SWAPPED_PIXELS:
+            if layout.byte_order == SWAPPED and layout.compression in SWAPPED_PIXELS:
                 pixels = pixels.byteswap()
-            stored = pixels.reshape(_shape(layout, layout.tile_height))
+            stored = pixels.reshape(pixel_shape(layout, layout.tile_height))
             kept, rows = _keep(stored, layout, rows)
         else:
             stored, bits, rows = _stored(data, layout, rows, skip)
-            kept = _pixels(stored, layout, bits)
+            kept = pixels_of(stored, layout, bits)
     except DecodeError:
         raise
     except _STREAM_ERRORS as error:
@@ -137,12 +133,12 @@ def stored_rows(
     if bits is None:
         if byte_count != layout.decoded_bytes:
             return None
-        bits = _own_bits(layout)
-    row_bytes = _row_bytes(layout, bits)
-    if byte_count < layout.tile_height * row_bytes:
+        bits = native_bits(layout)
+    of_row = row_bytes(layout, bits)
+    if byte_count < layout.tile_height * of_row:
         return None
     first, last = int(rows[0]), int(rows[-1])
-    return first * row_bytes, (last + 1 - first) * row_bytes
+    return first * of_row, (last + 1 - first) * of_row
 
 
 def sparse_tile(layout: TileLayout) -> np.ndarray:
@@ -167,22 +163,22 @@ def _stored(
         raise DecodeError(msg)
     bits, height = layout.bits_per_sample, layout.tile_height
     if rows is not None and skip is not None:
-        bits = _own_bits(layout) if bits is None else bits
-        row_bytes = _row_bytes(layout, bits)
-        first = skip // row_bytes
-        size = (int(rows[-1]) + 1 - first) * row_bytes
-        return _by_row(decoder(data, size), size, row_bytes)[rows - first], bits, rows
+        bits = native_bits(layout) if bits is None else bits
+        of_row = row_bytes(layout, bits)
+        first = skip // of_row
+        size = (int(rows[-1]) + 1 - first) * of_row
+        return _by_row(decoder(data, size), size, of_row)[rows - first], bits, rows
     if rows is not None and bits is not None:
-        row_bytes = _row_bytes(layout, bits)
-        prefix = _prefix(data, layout, (int(rows[-1]) + 1) * row_bytes, height * row_bytes)
+        of_row = row_bytes(layout, bits)
+        prefix = _prefix(data, layout, (int(rows[-1]) + 1) * of_row, height * of_row)
         if prefix is not None:
-            return _by_row(prefix, len(prefix), row_bytes)[rows], bits, rows
-    size = layout.decoded_bytes if bits is None else height * _row_bytes(layout, bits)
+            return _by_row(prefix, len(prefix), of_row)[rows], bits, rows
+    size = layout.decoded_bytes if bits is None else height * row_bytes(layout, bits)
     raw = decoder(data, size)
     if bits is None:
         size = len(raw)
-        bits = _bits_from_length(size, layout)
-    kept, rows = _keep(_by_row(raw, size, _row_bytes(layout, bits)), layout, rows)
+        bits = bits_from_length(size, layout)
+    kept, rows = _keep(_by_row(raw, size, row_bytes(layout, bits)), layout, rows)
     return kept, bits, rows
 
 
@@ -203,12 +199,12 @@ def _prefix(
     return raw if len(raw) > size else None
 
 
-def _by_row(raw: Buffer, size: int, row_bytes: int) -> np.ndarray:
+def _by_row(raw: Buffer, size: int, of_row: int) -> np.ndarray:
     """Views decoded bytes as uint8, shape (row, byte); bytes that fill no row are left out."""
     if len(raw) < size:
         msg = f"Tile decodes to {len(raw)} bytes, expected {size}"
         raise DecodeError(msg)
-    return np.frombuffer(raw, np.uint8, size // row_bytes * row_bytes).reshape(-1, row_bytes)
+    return np.frombuffer(raw, np.uint8, size // of_row * of_row).reshape(-1, of_row)
 
 
 def _keep(
@@ -219,67 +215,3 @@ def _keep(
     if rows is None or small or len(rows) > layout.tile_height * _FEW_ROWS:
         return stored, None
     return stored[rows], rows
-
-
-def _pixels(stored: np.ndarray, layout: TileLayout, bits: int) -> np.ndarray:
-    """Turns rows as they were written, uint8 (row, byte), into pixels (row, col, sample)."""
-    dtype = np.dtype(layout.dtype)
-    shape = _shape(layout, len(stored))
-    if bits not in _WHOLE_BITS:
-        return _unpack_bits(stored, layout, bits).reshape(shape)
-    if layout.predictor == Predictor.FLOATING_POINT and layout.compression in PREDICTABLE:
-        return predictor.undo_floating_point(stored.reshape(*shape, dtype.itemsize), dtype)
-    order: Any = layout.byte_order or _NATIVE
-    pixels = stored.view(dtype.newbyteorder(order)).reshape(shape)
-    if not pixels.dtype.isnative:
-        pixels = pixels.astype(dtype)
-    if layout.predictor == Predictor.HORIZONTAL and layout.compression in PREDICTABLE:
-        pixels = pixels if pixels.flags.writeable else pixels.copy()
-        predictor.undo_horizontal(pixels)
-    return pixels
-
-
-def _shape(layout: TileLayout, rows: int) -> tuple[int, int, int]:
-    return rows, layout.tile_width, layout.samples
-
-
-def _own_bits(layout: TileLayout) -> int:
-    return np.dtype(layout.dtype).itemsize * 8
-
-
-def _row_bytes(layout: TileLayout, bits: int) -> int:
-    return -(-layout.tile_width * layout.samples * bits // 8)
-
-
-def _bits_from_length(length: int, layout: TileLayout) -> int:
-    """Finds the bits per sample of an index that does not tell, from the decoded size."""
-    row_bytes, rest = divmod(length, layout.tile_height)
-    bits = row_bytes * 8 // (layout.tile_width * layout.samples)
-    if rest or not bits or _row_bytes(layout, bits) != row_bytes:
-        msg = f"Tile decodes to {length} bytes, expected {layout.decoded_bytes}"
-        raise DecodeError(msg)
-    return bits
-
-
-def _unpack_bits(stored: np.ndarray, layout: TileLayout, bits: int) -> np.ndarray:
-    """Unpacks samples that do not fill whole bytes: most significant bit first, rows padded."""
-    dtype = np.dtype(layout.dtype)
-    run = layout.tile_width * layout.samples
-    if dtype.kind == "f" or bits > dtype.itemsize * 8:
-        msg = f"{bits} bits a sample do not make a {layout.dtype}"
-        raise DecodeError(msg)
-    if bits == _SWAPPED_PACKED_BITS and layout.byte_order == ">":
-        # GDAL and libtiff store 24-bit samples of a big-endian file byte-swapped.
-        stored = stored.reshape(len(stored), -1, 3)[..., ::-1].reshape(len(stored), -1)
-    unsigned = np.dtype(f"u{dtype.itemsize}")
-    if bits <= 32 and bits != _SWAPPED_PACKED_BITS:  # noqa: PLR2004 -- what imagecodecs unpacks
-        pixels = imagecodecs.packints_decode(stored.tobytes(), unsigned, bits, runlen=run)
-    else:
-        ones = np.unpackbits(stored, axis=1)[:, : run * bits].reshape(-1, bits)
-        wide = np.zeros((len(ones), 64), np.uint8)
-        wide[:, 64 - bits :] = ones
-        pixels = np.packbits(wide, axis=1).view(">u8").astype(unsigned)
-    if dtype.kind == "i":
-        spare = dtype.itemsize * 8 - bits
-        return (np.asarray(pixels).reshape(-1) << spare).view(dtype) >> spare
-    return np.asarray(pixels)

@@ -22,6 +22,7 @@ from rasteret_beam.elements import TileLayout
 from rasteret_beam.errors import DecodeError
 from rasteret_beam.tiff import compression as codecs
 from rasteret_beam.tiff.header import read_header
+from rasteret_beam.tiff.image_codecs import PIXEL_DECODERS
 from rasteret_beam.tiff.tags import Compression, Photometric
 from rasteret_beam.tiff.tile import decode_tile
 
@@ -54,8 +55,8 @@ def _round_trip(block: np.ndarray, compression: int, **options: object) -> np.nd
 
 
 def test_every_compression_has_one_decoder():
-    assert set(codecs.BYTE_DECODERS) | set(codecs.PIXEL_DECODERS) == set(Compression)
-    assert not set(codecs.BYTE_DECODERS) & set(codecs.PIXEL_DECODERS)
+    assert set(codecs.BYTE_DECODERS) | set(PIXEL_DECODERS) == set(Compression)
+    assert not set(codecs.BYTE_DECODERS) & set(PIXEL_DECODERS)
 
 
 def test_decoders_of_a_prefix_are_of_codecs_of_bytes():
