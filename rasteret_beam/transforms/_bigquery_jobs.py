@@ -64,7 +64,7 @@ def run_load(
             time.sleep(seconds * 2**tries)
 
 
-def check_dataset(project: str, table: TableName) -> None:
+def check_dataset(table: TableName, project: str) -> None:
     """Looks whether a table's dataset is there, before any work is done for it.
 
     Raises:

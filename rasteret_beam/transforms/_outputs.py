@@ -2,7 +2,9 @@
 
 from typing import Any, NoReturn, TypeVar
 
+import apache_beam as beam
 from apache_beam.typehints.decorators import IOTypeHints
+from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from rasteret_beam.transforms._displayed import Displayed
 
@@ -19,6 +21,16 @@ class NamedOutputs(Displayed):
     def default_type_hints(self) -> IOTypeHints | None:
         """Takes no hints from ``expand``."""
         return None
+
+
+def typed(output: beam.PCollection[Any], of: Any) -> beam.PCollection[Any]:  # noqa: ANN401 -- any type hint
+    """Says of what type the elements of one of several outputs are.
+
+    ``with_output_types`` says it of the whole step: a run with ``--runtime_type_check``
+    would hold its dead letters to the type of its rows, and end at the first.
+    """
+    output.element_type = convert_to_beam_type(of)
+    return output
 
 
 def taken_one_by_one(result: type[_Result]) -> type[_Result]:

@@ -15,7 +15,7 @@ from rasteret_beam.indexing.earlier import read_earlier
 from rasteret_beam.indexing.rows import IndexedItem
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one, typed
 from rasteret_beam.transforms.list_items import COLUMNS, packed_schema
 from rasteret_beam.transforms.write_collection import WriteCollection
 
@@ -66,10 +66,9 @@ class ExportCollection(NamedOutputs):
             | "ListFragments" >> beam.FlatMap(list_fragments)
             | "SpreadFragments" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(_ReadRowsFn(self.store, self.filters))
-            .with_output_types(IndexedItem)
             .with_outputs(COLUMNS, DEAD_LETTERS, main="rows")
         )
-        files = read.rows | "WriteCollection" >> WriteCollection(
+        files = typed(read.rows, IndexedItem) | "WriteCollection" >> WriteCollection(
             folder=self.folder, columns=read[COLUMNS],
         )
         return ExportCollectionResult(files, read[DEAD_LETTERS])

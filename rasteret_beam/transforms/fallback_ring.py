@@ -14,6 +14,7 @@ from rasteret_beam.options import SampleOptions
 from rasteret_beam.transforms import _coders  # noqa: F401 -- registers coders
 from rasteret_beam.transforms._displayed import Displayed
 from rasteret_beam.transforms._metrics import Counters
+from rasteret_beam.transforms._outputs import typed
 from rasteret_beam.transforms._panes import fires_once
 from rasteret_beam.transforms.sample_nearest import count_outcomes
 
@@ -56,9 +57,7 @@ class FallbackRing(Displayed):
         if not self.options.max_distance_pixels:
             return samples
         self._check_panes(samples)
-        split = samples | "Split" >> beam.ParDo(_SplitFn()).with_output_types(
-            SampleBatch,
-        ).with_outputs(_SEAMS, main="whole")
+        split = samples | "Split" >> beam.ParDo(_SplitFn()).with_outputs(_SEAMS, main="whole")
         merged = (
             split[_SEAMS]
             | "KeyByBlock" >> beam.Map(_identity).with_output_types(
@@ -68,7 +67,7 @@ class FallbackRing(Displayed):
             | "Merge" >> beam.ParDo(_MergeFn(self.options)).with_output_types(SampleBatch)
         )
         return (
-            (split.whole, merged)
+            (typed(split.whole, SampleBatch), merged)
             | "Flatten" >> PassingFlatten()
             | "Finish" >> beam.Map(sampling.finish).with_output_types(SampleBatch)
         )

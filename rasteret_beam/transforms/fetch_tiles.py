@@ -30,7 +30,7 @@ from rasteret_beam.output.earlier import EarlierRun, KeptRows
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._blocks import Block, blocks_to_do
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters
-from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one, typed
 from rasteret_beam.transforms.plan_tiles import Planned
 from rasteret_beam.transforms.summarize_plan import SumPlan
 
@@ -101,10 +101,8 @@ class FetchTiles(NamedOutputs):
         """Groups by block, then reads."""
         blocks, kept = blocks_to_do(tiles, self.earlier)
         fetch = beam.ParDo(_FetchFn(self.store, self.cache_bytes), **self._allowance(tiles, blocks))
-        outputs = blocks | "Fetch" >> fetch.with_output_types(Batch).with_outputs(
-            DEAD_LETTERS, main="tiles",
-        )
-        return FetchResult(outputs.tiles, outputs[DEAD_LETTERS], kept)
+        outputs = blocks | "Fetch" >> fetch.with_outputs(DEAD_LETTERS, main="tiles")
+        return FetchResult(typed(outputs.tiles, Batch), outputs[DEAD_LETTERS], kept)
 
     def _allowance(
         self,

@@ -3,7 +3,6 @@
 import collections
 import concurrent.futures
 import dataclasses
-import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from rasteret_beam.indexing.rows import IndexedItem, make_row
 from rasteret_beam.storage import Store
 from rasteret_beam.storage.files import BeyondHeadError
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one, typed
 from rasteret_beam.transforms._panes import check_global
 from rasteret_beam.transforms.list_items import COLUMNS, packed_schema
 
@@ -88,26 +87,29 @@ class IndexItems(NamedOutputs):
             read = (
                 items.pipeline
                 | "Earlier" >> beam.Create([self.earlier])
-                | "ListEarlier" >> beam.FlatMap(functools.partial(earlier.list_earlier, self.store))
+                | "ListEarlier" >> beam.FlatMap(_list_earlier, self.store)
                 | "SpreadEarlier" >> beam.Reshuffle()
                 | "ReadEarlier" >> beam.ParDo(_ReadEarlierFn(self.store))
-                .with_output_types(tuple[str, IndexedItem])
                 .with_outputs(COLUMNS, DEAD_LETTERS, main="rows")
             )
             by_id = items | "ById" >> beam.Map(_by_id).with_output_types(tuple[str, Item])
             pairs = (
-                {"items": by_id, "earlier": read.rows}
+                {"items": by_id, "earlier": typed(read.rows, tuple[str, IndexedItem])}
                 | "JoinById" >> beam.CoGroupByKey()
                 | "Pairs" >> beam.FlatMap(_join, self.keep_others)
             )
             columns = read[COLUMNS] | "Distinct" >> beam.Distinct()
         outputs = pairs | "Index" >> beam.ParDo(
             _IndexFn(self.store),
-        ).with_output_types(IndexedItem).with_outputs(DEAD_LETTERS, main="rows")
+        ).with_outputs(DEAD_LETTERS, main="rows")
         letters = outputs[DEAD_LETTERS]
         if self.earlier is not None:
             letters = (letters, read[DEAD_LETTERS]) | "DeadLetters" >> beam.Flatten()
-        return IndexItemsResult(outputs.rows, columns, letters)
+        return IndexItemsResult(typed(outputs.rows, IndexedItem), columns, letters)
+
+
+def _list_earlier(uri: str, store: Store) -> list[Fragment]:
+    return earlier.list_earlier(store, uri)
 
 
 class _ReadEarlierFn(beam.DoFn):

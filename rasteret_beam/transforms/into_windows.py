@@ -97,4 +97,5 @@ def stamp_now(element: Any) -> TimestampedValue:  # noqa: ANN401 -- any element
     Else it comes before all time. When a worker is lost and its part done again, it comes
     at the same time again.
     """
-    return TimestampedValue(element, Timestamp.now())
+    # Of its type by name: Beam looks at the element then, where it checks types.
+    return TimestampedValue[type(element)](element, Timestamp.now())

@@ -12,7 +12,7 @@ from rasteret_beam.elements import DeadLetter
 from rasteret_beam.indexing.items import Item, ItemSource
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one, typed
 
 COLUMNS = "columns"
 """Tag of types that a source declares: Arrow schemas as IPC messages."""
@@ -61,11 +61,10 @@ class ListItems(NamedOutputs):
             | "ListParts" >> beam.ParDo(_ListPartsFn(self.store))
             | "SpreadParts" >> beam.Reshuffle()
             | "ReadParts" >> beam.ParDo(_ReadPartFn(self.source, self.store))
-            .with_output_types(Item)
             .with_outputs(COLUMNS, DEAD_LETTERS, main="items")
         )
         return ListItemsResult(
-            outputs.items | "SpreadItems" >> beam.Reshuffle(),
+            typed(outputs.items, Item) | "SpreadItems" >> beam.Reshuffle(),
             outputs[COLUMNS] | "Distinct" >> beam.Distinct(),
             outputs[DEAD_LETTERS],
         )

@@ -18,7 +18,7 @@ from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch, stages
 from rasteret_beam.errors import InvalidPointError, OptionError
 from rasteret_beam.messages import INDEX_FIELD, MessageReader, json_messages
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one, typed
 from rasteret_beam.transforms.into_windows import IntoWindows
 from rasteret_beam.transforms.rows import BatchPoints
 
@@ -63,8 +63,8 @@ class DecodeMessages(NamedOutputs):
         """One ParDo."""
         outputs = messages | "Decode" >> beam.ParDo(
             _DecodeFn(self.reader, self.windows),
-        ).with_output_types(dict[str, Any]).with_outputs(DEAD_LETTERS, main="rows")
-        return DecodedMessages(outputs.rows, outputs[DEAD_LETTERS])
+        ).with_outputs(DEAD_LETTERS, main="rows")
+        return DecodedMessages(typed(outputs.rows, dict[str, Any]), outputs[DEAD_LETTERS])
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)

@@ -21,7 +21,7 @@ from rasteret_beam.planning import RECORDS_PER_KEY, PlanCounts, Tally, cells
 from rasteret_beam.replaying import Replay
 from rasteret_beam.transforms._extents import Extents
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one, typed
 from rasteret_beam.transforms._panes import check_discarding
 from rasteret_beam.transforms.into_windows import stamp_now
 from rasteret_beam.transforms.plan_tiles import Planned, finish, first_index
@@ -96,12 +96,12 @@ class PlanTilesByCell(NamedOutputs):
             | "SpreadFragments" >> beam.Reshuffle()
             | "Survey" >> beam.ParDo(
                 _SurveyFn(self.query),
-            ).with_output_types(Survey).with_outputs(DEAD_LETTERS, main="surveys")
+            ).with_outputs(DEAD_LETTERS, main="surveys")
         )
         sides: dict[str, AsSingleton] = {}
         if points.is_bounded:
             sides["atlas"] = AsSingleton(
-                surveys.surveys
+                typed(surveys.surveys, Survey)
                 | "Merge" >> beam.CombineGlobally(_MergeFn())
                 | "CutCells" >> beam.Map(_make_atlas, CELL_BYTES).with_output_types(Atlas),
             )
@@ -112,7 +112,7 @@ class PlanTilesByCell(NamedOutputs):
             .with_output_types(tuple[_CellKey, PointBatch])
             | "GroupByCell" >> beam.GroupByKey()
             | "Plan" >> beam.ParDo(_PlanCellFn(self.query, self.options), **sides, **only)
-            .with_output_types(Planned).with_outputs(DEAD_LETTERS, main="planned")
+            .with_outputs(DEAD_LETTERS, main="planned")
         )
         once = (
             outputs[DEAD_LETTERS]
@@ -123,7 +123,7 @@ class PlanTilesByCell(NamedOutputs):
         )
         unplaced = surveys[DEAD_LETTERS] | "Unplaced" >> _globally(bounded=points.is_bounded)
         letters = (unplaced, once) | "DeadLetters" >> beam.Flatten()
-        return PlanTilesByCellResult(outputs.planned, letters)
+        return PlanTilesByCellResult(typed(outputs.planned, Planned), letters)
 
 
 def _same(letters: _Letters) -> _Letters:

@@ -12,7 +12,7 @@ from rasteret_beam.collection import CollectionQuery, Fragment
 from rasteret_beam.elements import DeadLetter, Record
 from rasteret_beam.schema import Status
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters
-from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one, typed
 
 
 @taken_one_by_one
@@ -59,9 +59,9 @@ class ReadCollection(NamedOutputs):
             | "SpreadFragments" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(
                 _ReadFragmentFn(self.query),
-            ).with_output_types(Record).with_outputs(DEAD_LETTERS, main="records")
+            ).with_outputs(DEAD_LETTERS, main="records")
         )
-        return ReadCollectionResult(outputs.records, outputs[DEAD_LETTERS])
+        return ReadCollectionResult(typed(outputs.records, Record), outputs[DEAD_LETTERS])
 
 
 def _list_fragments(_impulse: bytes, query: CollectionQuery) -> list[Fragment]:

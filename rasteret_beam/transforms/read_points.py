@@ -14,7 +14,7 @@ from rasteret_beam.point_files import PointsFile, PointsPiece
 from rasteret_beam.points import PointColumns
 from rasteret_beam.storage import Store
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one, typed
 
 
 @taken_one_by_one
@@ -68,9 +68,9 @@ class ReadPoints(NamedOutputs):
             | "SpreadPieces" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(
                 _ReadFn(self.store),
-            ).with_output_types(PointBatch).with_outputs(DEAD_LETTERS, main="points")
+            ).with_outputs(DEAD_LETTERS, main="points")
         )
-        return ReadPointsResult(outputs.points, outputs[DEAD_LETTERS])
+        return ReadPointsResult(typed(outputs.points, PointBatch), outputs[DEAD_LETTERS])
 
 
 class _ListFilesFn(beam.DoFn):

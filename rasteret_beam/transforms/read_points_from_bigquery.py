@@ -16,7 +16,7 @@ from rasteret_beam.errors import OptionError, PointsError
 from rasteret_beam.points import BATCH_ROWS, PointColumns
 from rasteret_beam.transforms import _bigquery_clients
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs
+from rasteret_beam.transforms._outputs import NamedOutputs, typed
 from rasteret_beam.transforms.read_points import ReadPointsResult
 
 
@@ -95,9 +95,9 @@ class ReadPointsFromBigQuery(NamedOutputs):
             | "SpreadStreams" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(
                 _ReadFn(self.columns, self.index_field),
-            ).with_output_types(PointBatch).with_outputs(DEAD_LETTERS, main="points")
+            ).with_outputs(DEAD_LETTERS, main="points")
         )
-        return ReadPointsResult(outputs.points, outputs[DEAD_LETTERS])
+        return ReadPointsResult(typed(outputs.points, PointBatch), outputs[DEAD_LETTERS])
 
 
 def _reading(told: str) -> contextlib.AbstractContextManager[None]:

@@ -20,7 +20,7 @@ from rasteret_beam.points import index as point_index
 from rasteret_beam.points.tabulating import tabulate
 from rasteret_beam.transforms._held import fullest
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
-from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
+from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one, typed
 
 _PLAIN_TYPES = frozenset({float, int, str, bool, bytes, list, dict, type(None)})
 """Of most values: these need no look."""
@@ -75,8 +75,8 @@ class BatchPoints(NamedOutputs):
         """Collects the rows of each bundle and window."""
         outputs = rows | "Batch" >> beam.ParDo(
             _BatchFn(self.columns, self.index_field, self.schema),
-        ).with_output_types(PointBatch).with_outputs(DEAD_LETTERS, main="points")
-        return BatchPointsResult(outputs.points, outputs[DEAD_LETTERS])
+        ).with_outputs(DEAD_LETTERS, main="points")
+        return BatchPointsResult(typed(outputs.points, PointBatch), outputs[DEAD_LETTERS])
 
 
 class ToRows(beam.PTransform):

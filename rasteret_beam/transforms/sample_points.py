@@ -201,7 +201,9 @@ class SamplePoints(NamedOutputs):
 def _ticks(pipeline: beam.Pipeline, seconds: float) -> beam.PCollection[Any]:
     """Something at each look at a collection, at its time."""
     if seconds == math.inf:
-        return pipeline | "Ticks" >> beam.Create([stamp_now(None)], reshuffle=False)
+        return pipeline | "Ticks" >> beam.Create(
+            [stamp_now(None)], reshuffle=False,
+        ).with_output_types(Any)
     return pipeline | "Ticks" >> PeriodicImpulse(
         fire_interval=seconds, rebase=RebaseMode.REBASE_START,
     )

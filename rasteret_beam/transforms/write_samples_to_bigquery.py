@@ -1,7 +1,6 @@
 """Samples out: a BigQuery table, by a load job over the Parquet files of a window."""
 
 import dataclasses
-import functools
 import hashlib
 import uuid
 from collections.abc import Iterator, Mapping
@@ -91,7 +90,7 @@ class WriteSamplesToBigQuery(Displayed):
         _ = (
             samples.pipeline
             | "Table" >> beam.Create([self.load.table])
-            | "CheckDataset" >> beam.Map(functools.partial(check_dataset, project))
+            | "CheckDataset" >> beam.Map(check_dataset, project)
         )
         run = uuid.uuid4().hex
         folder = FileSystems.join(self.temp_folder, f"rasteret-beam-{run}")

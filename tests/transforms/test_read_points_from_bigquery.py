@@ -154,7 +154,7 @@ def test_credentials_that_are_not_there_are_told(monkeypatch):
     with pytest.raises(PointsError, match=r"samples\.plots cannot be read: no credentials"):
         _read(table=TABLE)
     with pytest.raises(OutputError, match=r"p\.d\.t: the table cannot be written: no cred"):
-        check_dataset("a-project-of-nobody", TableName("p", "d", "t"))
+        check_dataset(TableName("p", "d", "t"), "a-project-of-nobody")
 
 
 @pytest.mark.usefixtures("server")
