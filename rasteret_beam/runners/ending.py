@@ -22,7 +22,7 @@ from rasteret_beam.runners.failures import (
     Failure,
     failure_of,
 )
-from rasteret_beam.runners.run_summary import RunSummary, options_given
+from rasteret_beam.runners.run_summary import RunSummary, is_told_of, options_given
 from rasteret_beam.runners.told import Told
 from rasteret_beam.storage import redact
 
@@ -138,11 +138,25 @@ class Ending:
             code, state = EXIT_FAILURES, PipelineState.FAILED
         text = redact(str(error))[-_TOLD_CHARACTERS:]
         told = failure or Failure(type(error).__name__, text)
-        self._write(seconds=seconds, state=state, exit_code=code, error=told)
+        # What was refused has changed nothing of what an earlier run left.
+        if not (code == EXIT_REFUSED and is_told_of(self._folder)):
+            self._write(seconds=seconds, state=state, exit_code=code, error=told)
         if failure is None:
             return None
         say(f"error: {failure.text}")
         return code
+
+    def without_work(self, why: str, seconds: float) -> int:
+        """Tells that all was done before; gives the exit code.
+
+        The summary of the run that did it stays, for its counters.
+        """
+        say(why)
+        if not is_told_of(self._folder):
+            self._write(
+                seconds=seconds, state=PipelineState.DONE, exit_code=EXIT_OK, warnings=[why],
+            )
+        return EXIT_OK
 
     def _write(self, **how: Any) -> None:  # noqa: ANN401 -- fields of the summary
         """Writes the summary, as far as the output can be written to."""

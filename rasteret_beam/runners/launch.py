@@ -121,17 +121,16 @@ def run(
     try:
         options = parse(sys.argv[1:] if argv is None else argv, ours)
         report = report_of(options.view_as(ours))
+        ending = Ending(options, options.view_as(ours), report, started)
         pipeline = beam.Pipeline(options=options)
         build(pipeline, options.view_as(ours))
     except NothingToDoError as done:
-        say(str(done))
-        return EXIT_OK
+        return ending.without_work(str(done), time.monotonic() - clock)
     except RasteretBeamError as error:
         say(f"error: {error}")
         return EXIT_REFUSED
     for caution in report.cautions:
         say(f"WARNING   {caution}")
-    ending = Ending(options, options.view_as(ours), report, started)
     try:
         with Progress(sys.stderr, LIVE, clock):
             result = pipeline.run()

@@ -1,5 +1,6 @@
 """A run's end -> ``_run/summary.json`` in its output folder, for machines."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
@@ -11,12 +12,12 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from rasteret_beam.output.manifest import MANIFEST
+from rasteret_beam.output.manifest import MANIFEST, job_of
 from rasteret_beam.reporting import Identity
 from rasteret_beam.runners.causes import Cause
 from rasteret_beam.runners.failures import Failure
 from rasteret_beam.storage import redact
-from rasteret_beam.transforms._small_files import run_file, write_whole
+from rasteret_beam.transforms._small_files import read_whole, run_file, write_whole
 
 SUMMARY = "summary.json"
 _SECRET = re.compile(r"secret|password|token|credential|access_key|api_key|connection_string")
@@ -89,10 +90,24 @@ class RunSummary:
         Raises:
             OSError: The folder cannot be written (``OutputError`` is one).
         """
-        there = FileSystems.exists(run_file(folder, MANIFEST))
-        facts = {**self.facts(), "manifest": MANIFEST if there else None}
+        job = _job_there(folder)
+        facts = {**self.facts(), "manifest": None if job is None else MANIFEST, "job": job}
         text = json.dumps(facts, indent=2, ensure_ascii=False, default=str) + "\n"
         write_whole(run_file(folder, SUMMARY), text.encode("utf-8", "replace"))
+
+
+def is_told_of(folder: str) -> bool:
+    """Tells whether the summary in a folder is of the run that wrote what lies there."""
+    with contextlib.suppress(OSError, ValueError, AttributeError, KeyError):
+        told = json.loads(read_whole(run_file(folder, SUMMARY)))
+        return told["error"] is None and told.get("job") == _job_there(folder)
+    return False
+
+
+def _job_there(folder: str) -> str | None:
+    """Gives the job that the manifest of an output names; None where there is no manifest."""
+    path = run_file(folder, MANIFEST)
+    return job_of(read_whole(path).decode()) if FileSystems.exists(path) else None
 
 
 def options_given(options: PipelineOptions) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from rasteret_beam.storage import Store
 from rasteret_beam.transforms._output_files import OutputFiles
 
 N_SCENES, SIDE = 60, 64
+SCENE = Scene(name="a", pixels=ramp(32, 32))
 PIPELINE = pathlib.Path(__file__).resolve().parents[2] / "pipelines" / "sample_points.py"
 DEADLINE_SECONDS = 120
 START, DAY = dt.datetime(2024, 1, 1), dt.timedelta(days=1)  # noqa: DTZ001 -- as rasteret's
@@ -178,6 +179,59 @@ def test_a_complete_output_is_left_as_it_is(server, job, run, tmp_path):
     assert _bytes_of(tmp_path / "samples") == before
 
 
+def _summary(output):
+    return json.loads((output / "_run" / "summary.json").read_text())
+
+
+@pytest.fixture
+def done(tmp_path, run):
+    """Flags of a job that is done, and its output."""
+    output = tmp_path / "samples"
+    flags = [
+        "--collection", make_collection(tmp_path, [SCENE]), "--points_crs", "EPSG:32631",
+        "--points", tmp_path / "points.parquet", "--bands", "B1", "--output", output,
+    ]  # fmt: skip
+    pq.write_table(pa.table(grid_points(SCENE, [(5, 5)])), tmp_path / "points.parquet")
+    assert run(flags)[0] == 0
+    return flags, output
+
+
+def test_a_refused_run_leaves_the_summary_of_the_output_that_it_leaves(run, done):
+    flags, output = done
+    before = _summary(output)
+    assert before["counters"]["rows_written"] == 1
+    assert run([*flags, "--max_tiles", "0"])[0] == 2
+    assert _summary(output) == before
+    assert run(flags, "--mode", "resume")[0] == 0
+    assert _summary(output) == before
+
+
+@pytest.mark.parametrize("told", ['{"error": {"name": "OutputError"}, "job": null}', "", None])
+def test_a_complete_output_has_a_summary_that_says_so_once_it_is_resumed(run, done, told):
+    flags, output = done
+    # Of a run that failed since, or that was killed before it came to write its own.
+    summary = output / "_run" / "summary.json"
+    summary.unlink()
+    if told is not None:
+        summary.write_text(told)
+    assert run(flags, "--mode", "resume")[0] == 0
+    found = _summary(output)
+    assert (found["state"], found["exit_code"], found["error"]) == ("DONE", 0, None)
+    assert (found["manifest"], found["options"]["mode"]) == ("manifest.json", "resume")
+    assert "is complete: there is nothing to resume" in found["warnings"][0]
+
+
+def test_the_summary_of_another_jobs_output_is_none_of_the_output_that_took_its_place(run, done):
+    flags, output = done
+    text = (output / "_run" / "summary.json").read_text()
+    other = [*flags, "--unmatched", "omit"]
+    assert run(other)[0] == 0
+    # Killed when the files were in place.
+    (output / "_run" / "summary.json").write_text(text)
+    assert run(other, "--mode", "resume")[0] == 0
+    assert _summary(output)["options"]["unmatched"] == "omit"
+
+
 def test_parts_of_another_job_are_not_taken_up(server, job, run, tmp_path):
     _, flags = job
     output = tmp_path / "samples"
@@ -214,8 +268,7 @@ def test_tiles_that_failed_before_the_kill_are_tried_again(server, job, run, tmp
     assert code == 0, text
     assert run(flags, "--output", tmp_path / "clean")[0] == 0
     assert _bytes_of(output) == _bytes_of(tmp_path / "clean")
-    summary = json.loads((output / "_run" / "summary.json").read_text())
-    assert summary["counters"].get("tiles_failed", 0) == 0
+    assert _summary(output)["counters"].get("tiles_failed", 0) == 0
     assert folder.exists()
 
 
