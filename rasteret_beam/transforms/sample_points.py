@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.transforms.periodicsequence import PeriodicImpulse, RebaseMode
 
-from rasteret_beam.collection import CollectionQuery
+from rasteret_beam.collection import CollectionQuery, list_fragments
 from rasteret_beam.collection.filters import Filters
 from rasteret_beam.collection.sizes import is_larger
 from rasteret_beam.elements import DeadLetter, PointBatch, SampleBatch
-from rasteret_beam.errors import OptionError, RasteretBeamError
+from rasteret_beam.errors import BandNotFoundError, OptionError, RasteretBeamError
 from rasteret_beam.forecast.budget import Budget
 from rasteret_beam.options import SampleOptions
 from rasteret_beam.output.earlier import EarlierRun, KeptRows
-from rasteret_beam.storage import Store
+from rasteret_beam.storage import RetryPolicy, Store
 from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one
 from rasteret_beam.transforms.fallback_ring import FallbackRing
 from rasteret_beam.transforms.fetch_tiles import FetchTiles
@@ -28,6 +28,8 @@ from rasteret_beam.transforms.refresh_collection import PlanTilesOfNewest, Watch
 from rasteret_beam.transforms.sample_nearest import SampleNearest
 
 JOINS = ("auto", "broadcast", "partitioned")
+
+_ONCE = RetryPolicy(attempts=1, timeout_seconds=10.0)
 
 BROADCAST_BYTES = 128 * 1024 * 1024
 """Memory of the largest collection whose records are broadcast.
@@ -92,6 +94,8 @@ class SamplePoints(NamedOutputs):
 
     Raises:
         OptionError: No such join, or a refresh where there can be none.
+        BandNotFoundError: A band that no record has, for points without an end and where the
+            collection can be looked at from here; else while running.
     """
 
     collection: str
@@ -141,6 +145,8 @@ class SamplePoints(NamedOutputs):
         query = CollectionQuery(
             self.collection, self.options.bands, self.filters, self.data_source, self.store,
         )
+        if not points.is_bounded:
+            _check_bands(query)
         by_cell = self._joins_by_cell(query)
         refresh_seconds = self.refresh_seconds
         if refresh_seconds is None and self.replay is None and not points.is_bounded:
@@ -196,6 +202,23 @@ class SamplePoints(NamedOutputs):
         except (RasteretBeamError, OSError):
             # What cannot be looked at from here may be there for the workers, or they tell.
             return False
+
+
+def _check_bands(query: CollectionQuery) -> None:
+    """Looks for the bands before a stream begins, whose runner would try for ever to find one.
+
+    Raises:
+        BandNotFoundError: No record has one.
+    """
+    try:
+        list_fragments(dataclasses.replace(query, store=dataclasses.replace(
+            query.store, retries=_ONCE,
+        )))  # fmt: skip
+    except BandNotFoundError:
+        raise
+    except (RasteretBeamError, OSError):
+        # As above: what cannot be looked at from here may be there for the workers.
+        return
 
 
 def _ticks(pipeline: beam.Pipeline, seconds: float) -> beam.PCollection[Any]:

@@ -11,7 +11,7 @@ from fake_pubsub import pubsub
 from scenes import Scene, centre, make_collection, ramp
 from streams import played, prism, without_run
 
-from rasteret_beam import OptionError, PointsError
+from rasteret_beam import BandNotFoundError, OptionError, PointsError
 from rasteret_beam.runners import launch
 
 SCENE = Scene(name="a", pixels=ramp(64, 64))
@@ -208,6 +208,24 @@ def test_flags_that_cannot_work_are_refused(place, given, told):
     options, ours = _options(place, **given)
     with pytest.raises((OptionError, PointsError), match=told):
         MODULE.build(beam.Pipeline(options=options), ours)
+
+
+@pytest.mark.parametrize("given", [{"join": "partitioned", "refresh_seconds": 0}, {}], ids=str)
+def test_a_band_that_no_record_has_is_told_when_the_job_is_built(place, given):
+    given = {"runner": "DirectRunner", "output": place / "out", **given}
+    options, ours = _options(place, bands="B1,B01", input_subscription=SUBSCRIPTION, **given)
+    with pytest.raises(BandNotFoundError, match=r"not found: \['B01'\]. Available bands: \['B1'\]"):
+        MODULE.build(beam.Pipeline(options=options), ours)
+
+
+def test_a_collection_that_is_not_there_yet_does_not_keep_a_job_from_being_built(place):
+    options, ours = _options(
+        place, collection=place / "later", input_subscription=SUBSCRIPTION, output=place / "out",
+        runner="DirectRunner",
+    )  # fmt: skip
+    pipeline = beam.Pipeline(options=options)
+    MODULE.build(pipeline, ours)
+    assert "SamplePoints" in str(pipeline.to_runner_api())
 
 
 def test_a_schema_in_a_file_names_the_columns_to_keep(place):
