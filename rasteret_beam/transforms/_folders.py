@@ -4,7 +4,7 @@ import contextlib
 import pathlib
 import re
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from apache_beam.io.filesystems import FileSystems
 
@@ -29,6 +29,23 @@ def writing(folder: str) -> Iterator[None]:
         reason = str(error).split("\n")[0] or type(error).__name__
         msg = f"{redact(folder)}: the output cannot be written: {reason}"
         raise OutputError(msg) from error
+
+
+def give_way(folder: str, how: str) -> NoReturn:
+    """Ends a run that finds another one at work in its folder.
+
+    Args:
+        folder: The folder.
+        how: What shows it.
+
+    Raises:
+        OutputError: In any case.
+    """
+    msg = (
+        f"{redact(folder)}: {how}: another run writes to this folder, or did until now; "
+        "run one at a time, and this one again"
+    )
+    raise OutputError(msg)
 
 
 def make_folder(name: str) -> None:

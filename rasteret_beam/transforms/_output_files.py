@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Sequence
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from apache_beam.io.filesystems import FileSystems
 
@@ -22,10 +22,10 @@ from rasteret_beam.output.manifest import (
     make_manifest,
 )
 from rasteret_beam.output.shard_files import ShardTask, write_file
-from rasteret_beam.storage import redact
 from rasteret_beam.transforms._folders import (
     create_file,
     delete,
+    give_way,
     open_file,
     put_in_place,
     remove,
@@ -128,7 +128,7 @@ class OutputFiles:
                 raise
             done = self._published(final)
             if done is None:
-                self._give_way("parts of this run are gone")
+                give_way(self.folder, "parts of this run are gone")
             return done
 
     def _write(
@@ -170,7 +170,7 @@ class OutputFiles:
                 # An earlier try published all; it may have been taken away since, as it is from
                 # a folder that BigQuery loads from.
                 if not set(files_of(before)).issuperset(listed.values()):
-                    self._give_way("some files of this run are gone")
+                    give_way(self.folder, "some files of this run are gone")
                 delete(finals)
             elif finals or before != text:
                 # An earlier try may have put some in place.
@@ -206,14 +206,7 @@ class OutputFiles:
         for file in files:
             if found.get(FileSystems.join(self.folder, file.name)) != file.bytes:
                 delete(unless)
-                self._give_way(f"{file.name} is not what this run wrote")
-
-    def _give_way(self, how: str) -> NoReturn:
-        msg = (
-            f"{redact(self.folder)}: {how}: another run writes to this folder, or did until now; "
-            "run one at a time, and this one again"
-        )
-        raise OutputError(msg)
+                give_way(self.folder, f"{file.name} is not what this run wrote")
 
     def _published(self, final: str) -> Staged | None:
         """Gives a file that an earlier try wrote and published, where there was one.

@@ -2,8 +2,8 @@
 
 import dataclasses
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -12,7 +12,15 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from rasteret_beam.transforms._displayed import Displayed
-from rasteret_beam.transforms._folders import create_file, put_in_place, remove, writing
+from rasteret_beam.transforms._folders import (
+    create_file,
+    give_way,
+    put_in_place,
+    remove,
+    size_of,
+    sizes_of,
+    writing,
+)
 from rasteret_beam.transforms._panes import check_discarding
 
 _ID_LENGTH = 32
@@ -39,7 +47,8 @@ class WriteFiles(Displayed):
     folder pass it over; when all of a window is written its files get their final
     names, and files that an earlier run left under the same prefix go; not those of an
     earlier run without an end, which the next one only adds to. A retried bundle
-    leaves no trace: only the names that its success reports are published.
+    leaves no trace: only the names that its success reports are published. Of two runs
+    that publish at once the files are of one, and the other ends with an error.
 
     Input: any. Output: final file names. Windows: kept; each window and pane has files
     of its own.
@@ -52,6 +61,8 @@ class WriteFiles(Displayed):
 
     Raises:
         OptionError: Windows accumulate their panes.
+        OutputError: While running: files cannot be written, or another run puts its own in
+            their places.
     """
 
     folder: str
@@ -66,11 +77,11 @@ class WriteFiles(Displayed):
         hidden = FileSystems.join(self.folder, f".{self.prefix}-{run}")
         written = elements | "Write" >> beam.ParDo(
             _WriteFn(hidden, self.make_writer),
-        ).with_output_types(tuple[str, str])
+        ).with_output_types(tuple[str, tuple[str, int]])
         is_whole = elements.windowing.is_default()
         if is_whole:
             # A run that has nothing to write still replaces what an earlier run left.
-            nothing = elements.pipeline | "Nothing" >> beam.Create([("", "")])
+            nothing = elements.pipeline | "Nothing" >> beam.Create([("", ("", 0))])
             written = (written, nothing) | "WithNothing" >> beam.Flatten()
         return (
             written
@@ -113,8 +124,17 @@ class _WriteFn(beam.DoFn):
             with writing(self._hidden):
                 writer.close()
                 file.close()
-            yield WindowedValue(("", name), timestamp, (window,))
+                n_bytes = size_of(name)
+            yield WindowedValue(("", (name, n_bytes)), timestamp, (window,))
         self._open = {}
+
+
+class _Written(NamedTuple):
+    """A file that is complete: where it is, its size, and where it is to be."""
+
+    name: str
+    bytes: int
+    final: str
 
 
 class _PublishFn(beam.DoFn):
@@ -126,7 +146,7 @@ class _PublishFn(beam.DoFn):
 
     def process(
         self,
-        gathered: tuple[str, Iterable[str]],
+        gathered: tuple[str, Iterable[tuple[str, int]]],
         window: Any = beam.DoFn.WindowParam,  # noqa: ANN401 -- any window
         pane: Any = beam.DoFn.PaneInfoParam,  # noqa: ANN401 -- Beam's pane
     ) -> Iterator[str]:
@@ -134,23 +154,41 @@ class _PublishFn(beam.DoFn):
         if not written:
             # A window may fire once more when it goes, with nothing: that takes nothing back.
             return
-        hidden = sorted({name for name in written if name})
+        hidden = sorted(file for file in set(written) if file[0])
         prefix = self._prefix + window_name(window, pane) + self._run
         names = [self._name(window, at, hidden) for at in range(len(hidden))]
-        finals = [
-            FileSystems.join(self._folder, f"{prefix}-{name}{self._suffix}") for name in names
+        files = [
+            _Written(*file, FileSystems.join(self._folder, f"{prefix}-{name}{self._suffix}"))
+            for file, name in zip(hidden, names, strict=True)
         ]
+        every = "?????-of-?????" if isinstance(window, GlobalWindow) else "?" * _ID_LENGTH
         with writing(self._folder):
-            put_in_place(zip(hidden, finals, strict=True))
-            if finals or FileSystems.exists(self._folder):
-                every = "?????-of-?????" if isinstance(window, GlobalWindow) else "?" * _ID_LENGTH
-                remove(self._folder, f"{prefix}-{every}{self._suffix}", finals)
-                if self._is_whole:
-                    # Else other windows and panes may be at work in them.
-                    remove(self._folder, f"{FileSystems.split(self._hidden)[1]}-*")
-        yield from finals
+            if files or FileSystems.exists(self._folder):
+                self._publish(files, f"{prefix}-{every}{self._suffix}")
+        yield from (file.final for file in files)
 
-    def _name(self, window: Any, at: int, hidden: list[str]) -> str:  # noqa: ANN401 -- any window
+    def _publish(self, files: Sequence[_Written], pattern: str) -> None:
+        """Puts files in place of all that have such names."""
+        finals = {file.final: file.bytes for file in files}
+        every_hidden = f"{FileSystems.split(self._hidden)[1]}-*"
+        # What of a stream has such names is of its own run.
+        is_shared = not self._run
+        if is_shared:
+            left, there = sizes_of(self._folder, every_hidden), sizes_of(self._folder, pattern)
+            if any(f.name not in left and there.get(f.final) != f.bytes for f in files):
+                give_way(self._folder, "what an earlier try put in place is gone")
+        put_in_place((file.name, file.final) for file in files)
+        remove(self._folder, pattern, finals)
+        if self._is_whole:
+            # Else other windows and panes may be at work in them.
+            remove(self._folder, every_hidden)
+        # Who puts files here from now on comes to this look later.
+        if is_shared and sizes_of(self._folder, pattern) != finals:
+            give_way(self._folder, f"{pattern} are not what this run wrote")
+
+    def _name(
+        self, window: Any, at: int, hidden: Sequence[tuple[str, int]],  # noqa: ANN401 -- any window
+    ) -> str:
         """What tells a file from the others of its window.
 
         A stream goes back to a checkpoint of before this was done, and writes some of the
@@ -158,7 +196,7 @@ class _PublishFn(beam.DoFn):
         """
         if isinstance(window, GlobalWindow):
             return f"{at:05d}-of-{len(hidden):05d}"
-        return hidden[at].rpartition("-")[2]
+        return hidden[at][0].rpartition("-")[2]
 
 
 def name_of_run(elements: beam.PCollection[Any], run: str) -> str:

@@ -1,10 +1,15 @@
-"""Two runs that write to one folder at once never mix their rows."""
+"""Two runs that write to one folder at once never mix, nor lose, what they write in silence."""
 
+import concurrent.futures
+import itertools
 import json
+import threading
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.transforms.window import GlobalWindow, IntervalWindow
+from apache_beam.utils.windowed_value import PANE_INFO_UNKNOWN
 from sample_rows import batch, record
 
 from rasteret_beam.errors import OutputError
@@ -12,13 +17,17 @@ from rasteret_beam.options import SampleOptions
 from rasteret_beam.output import Layout
 from rasteret_beam.output.part_writer import PartWriter
 from rasteret_beam.output.shard_files import plan_files
-from rasteret_beam.transforms import _output_files
+from rasteret_beam.transforms import _output_files, _write_files
 from rasteret_beam.transforms._output_files import OutputFiles, parts_folder
+from rasteret_beam.transforms._write_files import _PublishFn
 
 N_POINTS = 400
 OMIT = SampleOptions(bands=("B1",))
 STEPS = ("delete", "put_in_place", "remove", "create_file", "sizes_of")
 """What putting files in place is made of."""
+
+WINDOW = IntervalWindow(0, 10)
+N_STEPS, DEADLINE_SECONDS = 5, 120
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +123,107 @@ def test_two_runs_that_put_files_in_place_at_once_end_with_one_output_or_an_erro
             assert _points_of(tmp_path) == ALL[:60]
     else:
         assert _points_of(tmp_path) in (ALL, ALL[:60])
+
+
+class _Letters:
+    """A run that has written dead letters, some in each of its files."""
+
+    def __init__(self, folder, run, texts, window):
+        self.texts, self._window = sorted(texts), window
+        hidden = f"{folder}/.letters-{run}"
+        self._publish = _PublishFn(
+            str(folder), "letters", ".jsonl", hidden, "", is_whole=isinstance(window, GlobalWindow),
+        )
+        self._files = [("", 0)]
+        for number, text in enumerate(texts):
+            name = f"{hidden}-{run * 31}{number:x}"
+            with _write_files.create_file(name) as file:
+                file.write(text.encode())
+            self._files.append((name, len(text)))
+
+    def publish(self):
+        return list(self._publish.process(("", self._files), self._window, PANE_INFO_UNKNOWN))
+
+
+def _texts(folder):
+    return sorted(path.read_text() for path in folder.glob("letters-*"))
+
+
+class _Turns:
+    """Lets two threads do their steps in one order, one step at a time."""
+
+    def __init__(self, order):
+        self._order, self._changed = list(order), threading.Condition()
+
+    def step(self, of):
+        def run(*given, **how):
+            me = threading.current_thread().name
+            with self._changed:
+                assert self._changed.wait_for(lambda: self._may_go(me), DEADLINE_SECONDS)
+                found = of(*given, **how)
+                if me in self._order:
+                    self._order.remove(me)
+                self._changed.notify_all()
+            return found
+        return run
+
+    def _may_go(self, name):
+        return name not in self._order or self._order[0] == name
+
+    def end(self):
+        with self._changed:
+            me = threading.current_thread().name
+            self._order = [name for name in self._order if name != me]
+            self._changed.notify_all()
+
+
+def _told(name, run, turns):
+    """What a run says that is in the way of its dead letters; "" where nothing is."""
+    threading.current_thread().name = name
+    try:
+        run.publish()
+    except OutputError as error:
+        return str(error)
+    finally:
+        turns.end()
+    return ""
+
+
+@pytest.mark.parametrize("window", [GlobalWindow(), WINDOW], ids=["global", "window"])
+@pytest.mark.parametrize("others", [["of b"], ["b", "of b, too"], []], ids=len)
+def test_dead_letters_of_two_runs_at_once_are_those_of_one_or_it_is_told(
+    tmp_path, monkeypatch, window, others,
+):
+    steps = {name: getattr(_write_files, name) for name in ("put_in_place", "remove", "sizes_of")}
+    endings = set()
+    for number, of_first in enumerate(itertools.combinations(range(2 * N_STEPS), N_STEPS)):
+        turns = _Turns("a" if at in of_first else "b" for at in range(2 * N_STEPS))
+        folder = tmp_path / str(number)
+        runs = [_Letters(folder, "a", ["a", "of a"], window), _Letters(folder, "b", others, window)]
+        with monkeypatch.context() as patch:
+            for name, of in steps.items():
+                patch.setattr(_write_files, name, turns.step(of))
+            with concurrent.futures.ThreadPoolExecutor(2) as pool:
+                told = list(pool.map(_told, "ab", runs, [turns, turns]))
+        assert all("another run writes to this folder" in text for text in told if text)
+        assert any(told) or _texts(folder) in (runs[0].texts, runs[1].texts), of_first
+        endings.add(tuple(map(bool, told)))
+    # Each of them can be the one that is told of it.
+    assert {(False, False), (False, True), (True, False)} <= endings
+
+
+@pytest.mark.parametrize("window", [GlobalWindow(), WINDOW], ids=["global", "window"])
+def test_dead_letters_that_are_published_twice_are_there_once(tmp_path, window):
+    run = _Letters(tmp_path, "a", ["a", "of a"], window)
+    assert run.publish() == run.publish()
+    assert _texts(tmp_path) == run.texts
+
+
+def test_a_try_again_leaves_the_dead_letters_of_a_run_that_replaced_its_own(tmp_path):
+    first = _Letters(tmp_path, "a", ["a", "of a"], GlobalWindow())
+    second = _Letters(tmp_path, "b", ["b"], GlobalWindow())
+    first.publish()
+    second.publish()
+    with pytest.raises(OutputError, match="put in place is gone: another run writes"):
+        first.publish()
+    assert _texts(tmp_path) == second.texts

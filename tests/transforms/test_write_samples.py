@@ -423,7 +423,7 @@ def _publish_letters(folder, ids, run="run", window=_WINDOW):
     publish = _PublishFn(
         str(folder), "letters", ".jsonl", f"{folder}/.letters-{run}", f"-{run}", is_whole=False,
     )
-    list(publish.process(("", [f"{hidden}-{one * 32}" for one in ids]), window, _PANE))
+    list(publish.process(("", [(f"{hidden}-{one * 32}", 0) for one in ids]), window, _PANE))
     return sorted(path.read_text() for path in folder.iterdir() if path.name[0] != ".")
 
 
