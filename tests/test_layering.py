@@ -12,7 +12,7 @@ import rasteret_beam
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rasteret_beam"
 LAYERS = [
-    {"elements", "errors", "memory", "once"},
+    {"elements", "errors", "iso_times", "memory", "once"},
     {"grid", "tiff", "storage", "options", "json_values"},
     {"schema", "arrow_types"},
     {"points", "collection", "sampling", "planning", "fetching", "output", "reporting",

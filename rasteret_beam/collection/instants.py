@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from rasteret_beam.errors import OptionError
+from rasteret_beam.iso_times import read_time
 
-_FRACTION = re.compile(r"\.(\d+)")
 _PARTIAL_DATE = re.compile(r"\d{4}(-\d{2})?")
 _EPOCH, _MICROSECOND = dt.datetime(1970, 1, 1), dt.timedelta(microseconds=1)  # noqa: DTZ001 -- UTC
 _LAST_NANOSECOND = 2**63 - 1
@@ -61,8 +61,7 @@ def parse_instant(text: str) -> dt.datetime:
     if _PARTIAL_DATE.fullmatch(padded):
         padded = f"{padded}-01-01"[:10]
     try:
-        padded = _FRACTION.sub(lambda found: f".{found[1]:0<6.6}", padded)
-        instant = dt.datetime.fromisoformat(padded.replace("Z", "+00:00"))
+        instant = read_time(padded)
         if instant.tzinfo is not None:
             instant = instant.astimezone(dt.timezone.utc).replace(tzinfo=None)
     except (ValueError, OverflowError) as error:

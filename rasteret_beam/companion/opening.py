@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import pathlib
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,11 +14,14 @@ from rasteret_beam.collection.fragments import find_files, open_fragments, sourc
 from rasteret_beam.collection.records import check_datetime, check_schema
 from rasteret_beam.companion.views import View
 from rasteret_beam.errors import CollectionError
+from rasteret_beam.iso_times import read_time
 from rasteret_beam.schema import METADATA_SUFFIX, REQUIRED_COLUMNS
 from rasteret_beam.storage import redact
 from rasteret_beam.storage.addresses import plain_path
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from rasteret_beam.storage import Store
 
 _LARGE_BYTES = 2 * 1024**3
@@ -147,7 +149,7 @@ def _dates(text: str) -> tuple[dt.datetime, dt.datetime] | None:
     if not comma:
         return None
     try:
-        return dt.datetime.fromisoformat(start), dt.datetime.fromisoformat(end)
+        return read_time(start), read_time(end)
     except ValueError as error:
         msg = f"The file's date_range {text!r} is no pair of ISO dates"
         raise CollectionError(msg) from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from rasteret_beam.errors import InvalidPointError
+from rasteret_beam.iso_times import read_date, read_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,8 +78,7 @@ def moment(name: str, value: object, unit: dt.timedelta = MILLISECOND) -> dt.dat
     """
     try:
         if isinstance(value, str):
-            text = value[:-1] + "+00:00" if value.endswith(("Z", "z")) else value
-            value = dt.datetime.fromisoformat(text)
+            value = read_time(value)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             value = _EPOCH + value * unit
         if isinstance(value, dt.datetime):
@@ -102,7 +102,7 @@ def _date(value: object) -> object:
     """A day: ISO 8601 text, or a number of days since 1970."""
     with contextlib.suppress(ValueError, OverflowError):
         if isinstance(value, str):
-            return dt.date.fromisoformat(value)
+            return read_date(value)
         if isinstance(value, int):
             return (_EPOCH + value * _DAY).date()
     return str(value)

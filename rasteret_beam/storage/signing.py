@@ -11,6 +11,7 @@ import urllib.parse
 from typing import Protocol
 
 from rasteret_beam.errors import FetchError, OptionError
+from rasteret_beam.iso_times import read_time
 from rasteret_beam.once import made_once
 from rasteret_beam.storage import web
 from rasteret_beam.storage.access import Access
@@ -155,7 +156,7 @@ class _Token:
         )
         try:
             told = json.loads(body)
-            until = dt.datetime.fromisoformat(told["msft:expiry"].replace("Z", "+00:00"))
+            until = read_time(told["msft:expiry"])
             margin = dt.timedelta(seconds=_MARGIN_SECONDS)
             return str(told["token"]).lstrip("?"), until - margin
         except (ValueError, KeyError, TypeError, AttributeError):

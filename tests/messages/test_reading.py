@@ -76,7 +76,8 @@ def test_text_ids_stay_and_give_their_hash_in_every_process():
 
 @pytest.mark.parametrize(
     "text", ["2024-03-01T12:00:00Z", "2024-03-01T13:00:00+01:00", "2024-03-01T12:00:00",
-             1_709_294_400_000],
+             "2024-03-01T12:00:00.0Z", "2024-03-01T12:00:00.000000001Z",
+             "2024-03-01 12:00:00+0000", 1_709_294_400_000],
 )  # fmt: skip
 def test_times_are_rfc_3339_or_milliseconds(text):
     assert MessageReader(time_column="t").read(_json(x=1, y=2, t=text)).time_us == WHEN_US
