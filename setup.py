@@ -38,14 +38,16 @@ setup(
         # Asks an engine for its options; Beam brings it anyway.
         "grpcio>=1.60",
         "imagecodecs>=2025.3.30",
+        # Earlier ones crash the process on broken LZW; for older Pythons there are no later ones.
+        "imagecodecs>=2026.8.16; python_version >= '3.12'",
         # Inflates the first rows of a tile, and no more.
         "isal>=1.8",
         "numpy>=1.26",
         # Reads WKB and knows polygons.
         "shapely>=2.0",
         # Ranged reads of gs:// and s3://: a thirteenth of google-cloud-storage's CPU per request.
-        "obstore>=0.8",
-        "pyarrow>=17",
+        "obstore>=0.9",
+        "pyarrow>=21",
         "pyproj>=3.6",
         # Searches STAC APIs: paging, retries and their dialects.
         "pystac-client>=0.8",
@@ -66,7 +68,7 @@ setup(
             "geoparquet-validator>=0.2",
             "hypothesis>=6.100",
             # An S3 API on this machine.
-            "moto[server]>=5",
+            "moto[server]>=5.0.20",
             "mypy>=1.16",
             "pytest>=8",
             "pytest-xdist>=3.6",
