@@ -1,6 +1,7 @@
 """Section 1 of rasteret's rules: what a collection's Parquet holds, and how it is read."""
 
 import datetime as dt
+import math
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from rasteret_beam.collection import (
     list_fragments,
     read_fragment,
 )
+from rasteret_beam.companion import Collection
 from rasteret_beam.errors import BandNotFoundError, CollectionError
 from rasteret_beam.grid import crs
 from rasteret_beam.local import sample_points
@@ -410,6 +412,15 @@ def test_rule_1_the_crs_is_looked_for_in_rasterets_order(tmp_path, first, how):
             with_column(path, name, pa.nulls(1, column.type))
     (record,) = records(path)
     assert record.info.epsg == 32631 + first
+
+
+@pytest.mark.parametrize("missing", [None, math.nan])
+def test_rule_1_codes_may_be_floats_as_pandas_holds_them_where_some_are_missing(tmp_path, missing):
+    path = make_collection(tmp_path, [scene(), scene(name="b")])
+    path = without(path, "crs", "proj:projjson")
+    with_column(path, "proj:epsg", pa.array([32631.0, missing]))
+    assert [record.info.epsg for record in records(path)] == [32631, None]
+    assert Collection.from_parquet(path).epsg == [32631]
 
 
 def test_rule_1_proj_projjson_may_be_a_struct(tmp_path):

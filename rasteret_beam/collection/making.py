@@ -273,8 +273,8 @@ def _not_below_zero(tables: pa.Array) -> bool:
 
 
 def _crs(declared: list[Any]) -> str | CrsError | None:
-    for value in declared:
-        if value is not None and value != "":
+    for value in map(crs.told, declared):
+        if value is not None:
             try:
                 return crs.normalise_any(value)
             except CrsError as error:

@@ -39,7 +39,8 @@ def bounds_of(view: View) -> tuple[float, float, float, float] | None:
 
 def epsg_of(view: View) -> list[int]:
     """Gives the EPSG codes of ``proj:epsg``, ascending."""
-    return sorted(int(code) for code in _distinct(view, "proj:epsg"))
+    codes = map(crs.told, _distinct(view, "proj:epsg"))
+    return sorted(int(code) for code in codes if code is not None)
 
 
 def crs_of(view: View) -> list[str]:

@@ -59,6 +59,19 @@ def normalise_any(value: Any) -> str:  # noqa: ANN401 -- JSON as file metadata c
     return normalise(json.dumps(value) if isinstance(value, dict) else str(value))
 
 
+def told(value: Any) -> Any:  # noqa: ANN401 -- columns of several types
+    """Gives what a cell says that may declare a CRS; None where that is nothing.
+
+    Columns of codes that pandas held are floats, where some are missing.
+
+    >>> told(32631.0), told(float("nan")), told("")
+    (32631, None, None)
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return None if value == "" or value != value else value  # noqa: PLR0124 -- NaN
+
+
 def epsg(crs: str | None) -> int | None:
     """Gives the EPSG code of a normalised CRS, or None."""
     if crs is None or not crs.startswith("EPSG:"):

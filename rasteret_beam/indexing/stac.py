@@ -230,11 +230,9 @@ def declared_crs(values: Mapping[str, Any]) -> str | None:
     """
     unreadable: list[str] = []
     for name in CRS_COLUMNS:
-        value = values.get(name)
-        if value is None or value == "" or value != value:  # noqa: PLR0124 -- NaN
+        value = crs.told(values.get(name))
+        if value is None:
             continue
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
         try:
             return crs.normalise_any(value)
         except CrsError as error:
