@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Iterable
 
 from rasteret_beam.errors import OptionError
@@ -40,10 +41,11 @@ class SampleOptions:
 
     def __post_init__(self) -> None:
         """Checks every value; rasteret's messages where it has one."""
-        radius = self.max_distance_pixels
-        if not isinstance(radius, int) or isinstance(radius, bool):
-            msg = f"max_distance_pixels must be a whole number, got {radius!r}"
+        given: object = self.max_distance_pixels
+        if isinstance(given, bool) or not isinstance(given, numbers.Integral):
+            msg = f"max_distance_pixels must be a whole number, got {given!r}"
             raise OptionError(msg)
+        radius = int(given)
         if self.return_neighbourhood not in NEIGHBOURHOODS:
             msg = (
                 "return_neighbourhood must be one of: 'off', 'always', 'if_center_nodata'; "
@@ -63,6 +65,8 @@ class SampleOptions:
             msg = f"unmatched must be either 'omit' or 'emit', got {self.unmatched!r}"
             raise OptionError(msg)
         object.__setattr__(self, "bands", band_names(self.bands))
+        # numpy's would wrap around where windows are counted.
+        object.__setattr__(self, "max_distance_pixels", radius)
 
     @property
     def with_status(self) -> bool:

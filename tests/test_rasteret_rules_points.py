@@ -109,6 +109,11 @@ def test_rule_3_an_unknown_band_is_refused_before_anything_is_read(tmp_path):
     assert isinstance(caught.value, ValueError)
 
 
+def test_rule_3_a_radius_may_be_numpys():
+    options = SampleOptions(bands=("B1",), max_distance_pixels=np.int8(8))
+    assert options.window_pixels == 289
+
+
 def test_difference_a_fractional_radius_is_refused_at_once():
     with pytest.raises(OptionError, match=r"whole number, got 1\.5"):
         SampleOptions(bands=("B1",), max_distance_pixels=1.5)
