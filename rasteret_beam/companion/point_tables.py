@@ -29,7 +29,7 @@ def point_table(
     Args:
         points: A table of any kind that Arrow can read, or that gives itself as one
             (``to_arrow``: a GeoDataFrame, with its CRS); or shapely Points, WKB or GeoJSON
-            geometries, one or several, also as an Arrow array of WKB.
+            geometries, one or several (None is no point), also as an Arrow array of WKB.
         geometry_column: Column of WKB or GeoArrow points.
         x_column: Column of x or longitude.
         y_column: Column of y or latitude.
@@ -91,9 +91,9 @@ def _geometries(points: Any) -> pa.Array | None:  # noqa: ANN401 -- any spelling
         return points
     if _is_geometry(points):
         points = [points]
-    if not isinstance(points, list) or not all(_is_geometry(point) for point in points):
+    if not isinstance(points, list) or not all(p is None or _is_geometry(p) for p in points):
         return None
-    return pa.array([_wkb(point) for point in points], pa.binary())
+    return pa.array([None if p is None else _wkb(p) for p in points], pa.binary())
 
 
 def _is_geometry(value: Any) -> bool:  # noqa: ANN401 -- any spelling

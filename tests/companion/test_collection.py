@@ -415,6 +415,14 @@ def test_points_are_spelled_in_many_ways(collection):
     assert len(values[0]) == 1
 
 
+@pytest.mark.parametrize("spell", [lambda p: p, lambda p: p.wkb, lambda p: p.__geo_interface__])
+def test_none_in_a_list_is_no_point_and_keeps_its_place(collection, spell):
+    point = shapely.Point(3.0005, 41.5495)
+    with pytest.warns(RuntimeWarning, match=r"1 point\(s\) without usable coordinates"):
+        found = collection.sample_points([None, spell(point)], ["B1"])
+    assert found["point_index"].to_pylist() == [1]
+
+
 def test_coordinates_of_each_raster_need_no_crs(collection):
     points = grid_points(SCENES[1], [(5, 6)])
     with pytest.raises(PointsError, match="geometry_crs"):
