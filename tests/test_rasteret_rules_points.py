@@ -114,6 +114,12 @@ def test_rule_3_a_radius_may_be_numpys():
     assert options.window_pixels == 289
 
 
+def test_difference_a_radius_above_64_is_refused_at_once():
+    assert SampleOptions(bands=("B1",), max_distance_pixels=64).window_pixels == 129 * 129
+    with pytest.raises(OptionError, match="<= 64, got 65"):
+        SampleOptions(bands=("B1",), max_distance_pixels=65)
+
+
 def test_difference_a_fractional_radius_is_refused_at_once():
     with pytest.raises(OptionError, match=r"whole number, got 1\.5"):
         SampleOptions(bands=("B1",), max_distance_pixels=1.5)
@@ -180,6 +186,14 @@ def test_rule_3_1_a_geoarrow_column_beats_columns_x_and_y(degrees):
     rows = sample(degrees, table, crs=PointColumns())
     assert values(rows) == {0: 905.0}
     assert (rows[0]["x"], rows[0]["point_x"]) == (1.5, 5.5)
+
+
+def test_difference_the_column_that_geoparquet_metadata_names_beats_columns_x_and_y(degrees):
+    geo = {"version": "1.1.0", "primary_column": "g", "columns": {"g": {"encoding": "WKB"}}}
+    table = pa.table({"g": pa.array([wkb(5.5, 30.5)]), "x": [0.5], "y": [39.5]})
+    table = table.replace_schema_metadata({"geo": json.dumps(geo)})
+    assert values(sample(degrees, table, crs="EPSG:4326")) == {0: 905.0}
+    assert values(sample(degrees, table, crs=columns(x_column="x", y_column="y"))) == {0: 0.0}
 
 
 def test_rule_3_1_named_x_and_y_columns_beat_a_geoarrow_column(degrees):

@@ -12,6 +12,7 @@ import shapely
 from scenes import Scene, centre, grid_points, make_collection, ramp, run, sample
 
 from rasteret_beam.collection.filters import Filters
+from rasteret_beam.companion import Collection
 
 DEGREES = {"epsg": 4326, "origin": (0.0, 40.0), "scale": (1.0, -1.0)}
 """One pixel a degree: the pixel (row, col) of 40 x 40 holds x = col.5, y = (39 - row).5."""
@@ -132,6 +133,17 @@ def test_rule_3_3_given_geometries_choose_records_by_their_bbox(tmp_path):
     left = shapely.box(0, 0, 20, 20)
     rows = sample_lonlat(collection, [35.5], [5.5], filters=Filters(geometries=[left]))
     assert by_record(rows) == {"a": 1.0}
+
+
+@pytest.mark.parametrize("missing", [None, math.nan])
+def test_difference_points_without_coordinates_beside_geometries_harm_no_other(whole, missing):
+    # rasteret gives no row then: the bbox of all points is NaN.
+    points = {"lon": [missing, 5.5], "lat": [30.5, 30.5]}
+    with pytest.warns(RuntimeWarning, match="without usable coordinates"):
+        found = Collection.from_parquet(whole).sample_points(
+            points, ["B1"], geometry_crs=4326, geometries=shapely.box(0, 0, 40, 40),
+        )
+    assert found["point_index"].to_pylist() == [1]
 
 
 def test_difference_a_filter_bbox_apart_from_all_points_still_chooses_records_only(whole):
