@@ -46,7 +46,7 @@ def read_body(keys: GeoKeys) -> Body:
         words = f"{_ellipsoid(keys, major)}{_prime_meridian(keys)}"
     elif base is not None:
         coded = is_code(keys.get(GeoKey.GEODETIC_CRS))
-        words = "+a={!r} +rf={!r}".format(*_axes(base))
+        words = _spheroid(*_axes(base))
         words += "" if coded else _prime_meridian(keys)
     else:
         msg = (
@@ -110,7 +110,11 @@ def _over_datum(code: int) -> pyproj.CRS | None:
 def _ellipsoid(keys: GeoKeys, major: float) -> str:
     if GeoKey.SEMI_MINOR_AXIS in keys:
         return f"+a={major!r} +b={number(keys, GeoKey.SEMI_MINOR_AXIS)!r}"
-    flattening = first(keys, (GeoKey.INVERSE_FLATTENING,))
+    return _spheroid(major, first(keys, (GeoKey.INVERSE_FLATTENING,)))
+
+
+def _spheroid(major: float, flattening: float | None) -> str:
+    """An ellipsoid as PROJ words; a sphere (an inverse flattening of 0, or none) by its axes."""
     return f"+a={major!r} +rf={flattening!r}" if flattening else f"+a={major!r} +b={major!r}"
 
 

@@ -115,6 +115,18 @@ def test_sinusoidal_on_a_sphere_is_spelled_out():
     assert x == pytest.approx(sphere * np.radians(30) * 0.5, abs=1e-3)
 
 
+@pytest.mark.parametrize("code", [4035, 4047])
+def test_a_projection_of_ones_own_over_the_code_of_a_sphere_is_on_that_sphere(code):
+    keys = {
+        **PROJECTED, GeoKey.PROJECTION_METHOD: 24, GeoKey.NAT_ORIGIN_LONG: 0.0,
+        GeoKey.GEODETIC_CRS: code, GeoKey.GEOG_ANGULAR_UNITS: 9102,
+    }  # fmt: skip
+    crs, sphere = pyproj.CRS(_text(keys)), pyproj.CRS.from_epsg(code)
+    assert crs.geodetic_crs.datum == sphere.datum
+    radius = sphere.ellipsoid.semi_major_metre
+    assert _project(crs, 30.0, 60.0)[1] == pytest.approx(radius * np.radians(60), abs=1e-3)
+
+
 @pytest.mark.parametrize(("code", "epsg"), [(16033, 32633), (16133, 32733), (16001, 32601)])
 def test_a_utm_zone_named_by_its_projection_is_known(code, epsg):
     keys = {**PROJECTED, GeoKey.GEODETIC_CRS: 4326, GeoKey.PROJECTION: code}
