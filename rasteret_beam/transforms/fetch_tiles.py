@@ -188,7 +188,11 @@ class _FetchFn(beam.DoFn):
                 job.decoded_bytes, anyway=not self._in_flight,
             ):
                 yield from self._finish_one()
-            future = self._pool.submit(running.run_job, job, self._store, self._cache)
+            try:
+                future = self._pool.submit(running.run_job, job, self._store, self._cache)
+            except BaseException:  # where a process may have no further thread
+                _IN_FLIGHT.give_back(job.decoded_bytes)
+                raise
             self._in_flight.append(_InFlight(future, job, rows, window, timestamp, pane))
 
     def finish_bundle(self) -> Iterator[Any]:

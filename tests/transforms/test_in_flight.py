@@ -86,3 +86,16 @@ def test_a_bundle_that_failed_gives_back_what_it_held(block, allowance, monkeypa
     getattr(bundle, then)()
     assert list(bundle.finish_bundle()) == []
     assert allowance.held_bytes == 0
+
+
+def test_a_job_that_no_thread_can_be_had_for_gives_back_what_it_took(block, allowance, monkeypatch):
+    bundle = _begun()
+
+    def refuse(*_):
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(bundle._pool, "submit", refuse)
+    with pytest.raises(RuntimeError, match="new thread"):
+        _process(bundle, block)
+    assert allowance.held_bytes == _held(bundle) == 0
