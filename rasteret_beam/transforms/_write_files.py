@@ -46,9 +46,10 @@ class WriteFiles(Displayed):
     A bundle writes to a file whose name begins with a dot, so that readers of the
     folder pass it over; when all of a window is written its files get their final
     names, and files that an earlier run left under the same prefix go; not those of an
-    earlier run without an end, which the next one only adds to. A retried bundle
-    leaves no trace: only the names that its success reports are published. Of two runs
-    that publish at once the files are of one, and the other ends with an error.
+    earlier run without an end, which the next one only adds to. Of a retried bundle
+    only the names that its success reports are published; what its failed tries wrote
+    goes too, but stays under its hidden name in windows other than the global one. Of
+    two runs that publish at once the files are of one, and the other ends with an error.
 
     Input: any. Output: final file names. Windows: kept; each window and pane has files
     of its own.

@@ -56,6 +56,8 @@ class WriteSamples(Displayed):
     Parquet pass over; when all are there they are sorted into files, these get their
     names, and ``_run/manifest.json`` lists them. What an earlier run left is replaced in
     that moment. A run that is killed leaves parts, from which ``ReadEarlierRun`` goes on.
+    In windows other than the global one a part goes with its window; those that a failed
+    try of a bundle wrote stay in ``_run``, since nobody knows of them.
 
     In windows of samples that have an end only files of the same window and pane are
     replaced. An earlier run's other windows stay, and so do its panes of late points, whose
