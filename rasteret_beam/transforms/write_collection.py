@@ -13,7 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import AsIter, AsSingleton
 
 from rasteret_beam.elements import DeadLetter
-from rasteret_beam.errors import OptionError
+from rasteret_beam.errors import OptionError, OutputError
 from rasteret_beam.indexing.layout import Layout, Shard, Sketch
 from rasteret_beam.indexing.parts import collection_schema, write_part
 from rasteret_beam.indexing.rows import IndexedItem
@@ -26,10 +26,12 @@ from rasteret_beam.transforms._folders import (
     matches,
     put_in_place,
     remove,
+    size_of,
+    sizes_of,
     writing,
 )
 from rasteret_beam.transforms._metrics import Counters
-from rasteret_beam.transforms._occupied import is_of_collection
+from rasteret_beam.transforms._occupied import PARTS, is_of_collection
 from rasteret_beam.transforms._panes import check_global
 
 _CONCURRENT_FOOTERS = 32
@@ -37,8 +39,8 @@ _OWN_FILE = re.compile(r"(^|/)year=[^/]*/month=[^/]*/part-\d+\.parquet$")
 
 _Sharded = tuple[tuple[str, int], IndexedItem | None]
 """A row, or None for no row, by folder and number of its file."""
-_Written = tuple[str, str]
-"""Hidden name and final name of a file."""
+_Written = tuple[str, str, int]
+"""Hidden name and final name of a file, and its bytes."""
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -66,6 +68,8 @@ class WriteCollection(Displayed):
     Raises:
         OptionError: Rows in windows. While running: the folder has Parquet files of
             something else, or of another collection in a folder of its own.
+        OutputError: While running: it cannot be written, or another build wrote to it
+            meanwhile.
     """
 
     folder: str
@@ -211,10 +215,12 @@ class _WriteShardFn(beam.DoFn):
         schema = collection_schema(layout, self._told)
         name = schema.metadata.get(b"name", b"").decode()
         with writing(self._folder), create_file(hidden) as file:
-            written, dropped = write_part(file, rows, schema, name)
-        self._counters.add("records_written", written)
+            n_rows, dropped = write_part(file, rows, schema, name)
+        with writing(self._folder):
+            n_bytes = size_of(hidden)
+        self._counters.add("records_written", n_rows)
         self._counters.add("duplicates_dropped", dropped)
-        yield 0, (hidden, final)
+        yield 0, (hidden, final, n_bytes)
 
 
 class _PublishFn(beam.DoFn):
@@ -227,13 +233,27 @@ class _PublishFn(beam.DoFn):
         self, group: tuple[int, Iterable[_Written]], there: list[str],
     ) -> Iterator[str]:
         # A retried bundle reports only its last file of a shard.
-        files = sorted({final: hidden for hidden, final in group[1]}.items())
-        finals = [final for final, _ in files]
+        written = {final: (hidden, n_bytes) for hidden, final, n_bytes in group[1]}
+        sizes = {posixpath.normpath(final): n_bytes for final, (_, n_bytes) in written.items()}
         with writing(self._folder):
-            put_in_place((hidden, final) for final, hidden in files)
+            put_in_place((hidden, final) for final, (hidden, _) in sorted(written.items()))
             # What is listed may be spelled otherwise than what was written.
-            kept = {posixpath.normpath(final) for final in finals}
-            delete(name for name in there if posixpath.normpath(name) not in kept)
+            delete(name for name in there if posixpath.normpath(name) not in sizes)
             for below in ("year=*/month=*/", ""):
                 remove(self._folder, f"{below}.part-{self._hidden}-*")
-        yield from finals
+            self._check_alone(sizes)
+        yield from sorted(written)
+
+    def _check_alone(self, sizes: dict[str, int]) -> None:
+        """Refuses files of another build: records of two do not add up to a collection."""
+        found = {
+            posixpath.normpath(name): n_bytes
+            for part in PARTS for name, n_bytes in sizes_of(self._folder, part).items()
+        }  # fmt: skip
+        others = sorted(name for name, _ in found.items() ^ sizes.items())
+        if others:
+            msg = (
+                f"{redact(self._folder)}: {others[0]} is not as this build left it: another one "
+                "writes to this folder, or did until now; run one at a time, and this one again"
+            )
+            raise OutputError(msg)

@@ -9,6 +9,7 @@ from building import build, export, files, table_of
 from scenes import Scene, ramp, write_scene
 
 from rasteret_beam import Collection, FileSource, Filters, RecordTable, StacReading
+from rasteret_beam.transforms import write_collection
 
 PATTERN = r"_(\d{8})"
 ONE_FILE = ["year=2024/month=5/part-0.parquet"]
@@ -67,6 +68,30 @@ def test_nothing_stays_of_a_collection_that_is_replaced(scenes, tmp_path, name):
     laid_out_otherwise(tmp_path / name, source_of(scenes[1]))
     build(source_of(scenes[0]), tmp_path / name)
     assert files(tmp_path / name) == ONE_FILE
+
+
+@pytest.mark.parametrize("step", ["put_in_place", "delete"])
+@pytest.mark.parametrize("others", [["c_20240503"], ["b_20240602"]], ids=["same", "another"])
+def test_a_build_beside_which_another_one_ended_does_not_end_well(
+    scenes, tmp_path, monkeypatch, step, others,
+):
+    theirs = [
+        write_scene(tmp_path / "d", Scene(name=name, pixels=ramp(64, 48))) for name in others
+    ]
+    own, waiting = getattr(write_collection, step), [theirs]
+
+    def interrupted(*given):
+        if waiting:
+            build(source_of(*waiting.pop()), tmp_path / "c")
+        return own(*given)
+
+    monkeypatch.setattr(write_collection, step, interrupted)
+    try:
+        build(source_of(scenes[0]), tmp_path / "c")
+    except Exception as error:  # noqa: BLE001 -- what Beam makes of it
+        assert "another one writes to this folder" in str(error)  # noqa: PT017 -- or it ends well
+    else:
+        assert ids(tmp_path / "c") == ["a_20240501"]
 
 
 def test_a_folder_with_a_table_of_something_else_is_refused(scenes, tmp_path):
