@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from isal import isal_zlib
 
+from rasteret_beam.tiff import lzw
 from rasteret_beam.tiff.tags import Compression
 
 if TYPE_CHECKING:
@@ -56,12 +57,8 @@ def _deflate_prefix(data: Stored, size: int, whole_size: int) -> Buffer:
     return b"".join(parts)
 
 
-def _lzw(data: Stored, size: int) -> Buffer:
-    return _fill(imagecodecs.lzw_decode, data, size)
-
-
 def _lzw_prefix(data: Stored, size: int, _whole_size: int) -> Buffer:
-    return _lzw(data, size)
+    return lzw.decode(data, size)
 
 
 def _zstd(data: Stored, size: int) -> Buffer:
@@ -86,7 +83,7 @@ def _packbits(data: Stored, size: int) -> Buffer:
 
 BYTE_DECODERS: Mapping[int, ByteDecoder] = {
     Compression.NONE: _copy,
-    Compression.LZW: _lzw,
+    Compression.LZW: lzw.decode,
     Compression.ADOBE_DEFLATE: _deflate,
     Compression.DEFLATE: _deflate,
     Compression.PACKBITS: _packbits,
