@@ -1,6 +1,5 @@
 """Where a job reads and where it writes: what it reads must not be among what it writes."""
 
-import os
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from apache_beam.io.filesystems import FileSystems
 from rasteret_beam.errors import OptionError
 from rasteret_beam.output.formats import SUFFIXES, suffix_of
 from rasteret_beam.storage import redact
-from rasteret_beam.storage.addresses import fixed_folder, has_wildcard, local_path, matching
+from rasteret_beam.storage.addresses import fixed_folder, has_wildcard, local_path, matching, place
 
 PARQUET, LETTERS = (".parquet",), (".jsonl", ".jsonl.gz")
 TIFFS, STAC = (".tif", ".tiff"), (".json", ".geojson", ".ndjson", ".jsonl")
@@ -109,16 +108,6 @@ def refuse(source: Source, target: Target) -> None:
         f"{redact(str(source.value))} reads; give {target.flag} a folder of its own"
     )
     raise OptionError(msg)
-
-
-def place(address: str) -> str:
-    """Gives the one spelling of a place: local ones in full, without links, or ``file://``.
-
-    >>> place("gs://Bucket/a/"), place("file:///a/./b/../c/")
-    ('gs://Bucket/a', '/a/c')
-    """
-    path = local_path(address)
-    return address.rstrip("/") if path is None else os.path.realpath(path)
 
 
 def is_replaced(target: Target, name: str) -> bool:

@@ -8,6 +8,7 @@ follows the bucket is the key, letter by letter, as listings and catalogues tell
 from __future__ import annotations
 
 import logging
+import os
 import pathlib
 import re
 import urllib.parse
@@ -67,6 +68,16 @@ def is_hidden(name: str) -> bool:
     (True, True, False)
     """
     return any(part.startswith((".", "_")) for part in name.split("/"))
+
+
+def place(address: str) -> str:
+    """Gives the one spelling of a place: local ones in full, without links, or ``file://``.
+
+    >>> place("gs://Bucket/a/"), place("file:///a/./b/../c/")
+    ('gs://Bucket/a', '/a/c')
+    """
+    path = local_path(address)
+    return address.rstrip("/") if path is None else os.path.realpath(path)
 
 
 def split_root(uri: str) -> tuple[str, str]:

@@ -11,9 +11,11 @@ from apache_beam.pvalue import PBegin, TaggedOutput
 from rasteret_beam.collection import CollectionQuery, Fragment, list_fragments
 from rasteret_beam.collection.filters import Filters
 from rasteret_beam.elements import DeadLetter
+from rasteret_beam.errors import OptionError
 from rasteret_beam.indexing.earlier import read_earlier
 from rasteret_beam.indexing.rows import IndexedItem
-from rasteret_beam.storage import Store
+from rasteret_beam.storage import Store, redact
+from rasteret_beam.storage.addresses import place
 from rasteret_beam.transforms._metrics import DEAD_LETTERS, Counters, dead_letter_outputs
 from rasteret_beam.transforms._outputs import NamedOutputs, taken_one_by_one, typed
 from rasteret_beam.transforms.list_items import COLUMNS, packed_schema
@@ -49,6 +51,7 @@ class ExportCollection(NamedOutputs):
         store: How files are read.
 
     Raises:
+        OptionError: The folder is the collection's own: what does not meet the filters would go.
         CollectionError: While running: not a collection, or without a filter's column.
     """
 
@@ -56,6 +59,15 @@ class ExportCollection(NamedOutputs):
     folder: str
     filters: Filters = dataclasses.field(default_factory=Filters)
     store: Store = dataclasses.field(default_factory=Store)
+
+    def __post_init__(self) -> None:
+        """Looks that nothing is taken away from what is read."""
+        if place(self.collection) == place(self.folder):
+            msg = (
+                f"folder {redact(self.folder)} is the collection that is copied from; "
+                "give the copy a folder of its own"
+            )
+            raise OptionError(msg)
 
     def expand(self, pbegin: PBegin) -> ExportCollectionResult:
         """Reads files in parallel, then writes rows."""

@@ -272,3 +272,14 @@ def test_an_export_has_the_records_that_meet_the_filters(server, tmp_path):
     metadata = pq.read_schema(tmp_path / "out/year=2024/month=6/part-0.parquet").metadata
     assert (metadata[b"name"], metadata[b"data_source"]) == (b"scenes", b"mine")
     assert server.requests == {}
+
+
+@pytest.mark.parametrize(("collection", "folder"), [
+    ("gs://b/c", "gs://b/c/"), ("{here}/c", "file://{here}/c"), ("{here}/link", "{here}/c"),
+])  # fmt: skip
+def test_an_export_into_what_it_reads_is_refused(tmp_path, collection, folder):
+    (tmp_path / "link").symlink_to(tmp_path / "c")
+    with pytest.raises(OptionError, match="give the copy a folder of its own"):
+        ExportCollection(
+            collection=collection.format(here=tmp_path), folder=folder.format(here=tmp_path),
+        )
