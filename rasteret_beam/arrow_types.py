@@ -75,3 +75,14 @@ def members(kind: pa.DataType) -> list[pa.Field]:
         for check in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     )
     return [kind.value_field] if is_list else []
+
+
+def holds_empty_struct(kind: pa.DataType) -> bool:
+    """Tells whether Parquet has no such type: of a struct without members, at any depth.
+
+    >>> holds_empty_struct(pa.list_(pa.struct([]))), holds_empty_struct(pa.int8())
+    (True, False)
+    """
+    if pa.types.is_struct(kind) and not kind.num_fields:
+        return True
+    return any(holds_empty_struct(member.type) for member in members(kind))

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
+from rasteret_beam.arrow_types import holds_empty_struct
 from rasteret_beam.collection.columns import TABLES
 from rasteret_beam.errors import CrsError, RasteretBeamError, RecordError
 from rasteret_beam.grid import crs
@@ -255,16 +256,7 @@ def _type_of(value: Any) -> pa.DataType:  # noqa: ANN401 -- any property
         kind = pa.array([value]).type
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         return pa.string()
-    return pa.string() if _holds_empty_struct(kind) else kind
-
-
-def _holds_empty_struct(kind: pa.DataType) -> bool:
-    """Parquet has no struct without members."""
-    if pa.types.is_struct(kind):
-        return not kind.num_fields or any(
-            _holds_empty_struct(kind.field(i).type) for i in range(kind.num_fields)
-        )
-    return pa.types.is_list(kind) and _holds_empty_struct(kind.value_type)
+    return pa.string() if holds_empty_struct(kind) else kind
 
 
 _PLAIN_TYPES = {

@@ -11,6 +11,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from rasteret_beam import bigquery, schema
+from rasteret_beam.arrow_types import holds_empty_struct
 from rasteret_beam.errors import OptionError
 from rasteret_beam.grid import crs
 from rasteret_beam.json_values import json_texts
@@ -88,6 +89,8 @@ class TableWriter:
         if self._format == "geoparquet":
             table = _with_geometry(table)
         table = _by_rows(schema.plain(table))
+        if self._format in ("parquet", "geoparquet"):
+            table = _storable(table)
         if self._format == "bigquery":
             table = bigquery.loadable(_with_geography(table))
         if self._format == "csv":
@@ -207,6 +210,15 @@ def _geo_metadata(bounds: tuple[float, float, float, float] | None) -> str:
         column["bbox"] = list(bounds)
     geo = {"version": "1.1.0", "primary_column": _GEOMETRY, "columns": {_GEOMETRY: column}}
     return json.dumps(geo)
+
+
+def _storable(table: pa.Table) -> pa.Table:
+    """The table as Parquet can hold it: objects without members as JSON, which is text."""
+    for at, field in enumerate(table.schema):
+        if holds_empty_struct(field.type):
+            column = pa.array(json_texts(table.column(at)), pa.string())
+            table = table.set_column(at, field.name, column)
+    return table
 
 
 def _printable(table: pa.Table) -> pa.Table:

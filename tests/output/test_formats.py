@@ -204,6 +204,21 @@ def test_csv_holds_columns_of_every_type(array, text):
     assert pacsv.read_csv(file, convert_options=read)["mine"].to_pylist() == [text]
 
 
+@pytest.mark.parametrize("output_format", ["parquet", "geoparquet"])
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [(pa.array([{}]), "{}"),
+     (pa.array([[{}]]), "[{}]"),
+     (pa.array([{"a": 1, "b": {}}]), '{"a": 1, "b": {}}'),
+     (pa.array([[("k", {})]], pa.map_(pa.string(), pa.struct([]))), '[["k", {}]]')],
+    ids=lambda value: str(getattr(value, "type", "")),
+)  # fmt: skip
+def test_objects_without_members_which_parquet_does_not_know_are_text(array, text, output_format):
+    columns = pa.RecordBatch.from_arrays([array], ["mine"])
+    file = _written(output_format, batch([1.0], [2.0], columns=columns))
+    assert pq.read_table(file)["mine"].to_pylist() == [text]
+
+
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_a_file_without_rows_has_every_column(output_format):
     file = _written(output_format, batch([], [], options=WINDOWS))
