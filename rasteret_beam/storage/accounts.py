@@ -153,12 +153,20 @@ def _google() -> GoogleCredentialProvider | None:
 
 @made_once(maxsize=1)
 def _boto() -> Any:  # noqa: ANN401 -- of a library that may be missing
-    """What boto3 finds where it is installed: profiles, machine roles; else None."""
+    """What boto3 finds where it is installed: profiles, machine roles; else None.
+
+    Raises:
+        FetchError: A profile was named that is not there, or its files cannot be used.
+    """
     if importlib.util.find_spec("boto3") is None:
         return None
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 -- may be missing
     from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415 -- may be missing
 
     try:
         return Boto3CredentialProvider()
+    except BotoCoreError as error:
+        msg = f"boto3 cannot use the AWS credentials that are named: {error}"
+        raise FetchError(msg) from error
     except ValueError:  # it found none
         return None

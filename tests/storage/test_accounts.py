@@ -106,6 +106,22 @@ def test_the_keys_of_a_profile_are_used(s3, tmp_path, monkeypatch):
     assert "/us-west-2/s3/" in s3.headers[-1]["Authorization"]
 
 
+@pytest.mark.usefixtures("s3")
+def test_a_profile_that_is_not_there_is_told(monkeypatch):
+    pytest.importorskip("boto3", reason="needs boto3, of the extra 'aws'")
+    monkeypatch.setenv("AWS_PROFILE", "mispelt")
+    with pytest.raises(FetchError, match=r"profile \(mispelt\) could not be found"):
+        read_s3()
+
+
+@pytest.mark.usefixtures("s3")
+def test_aws_files_that_are_broken_are_told(tmp_path):
+    pytest.importorskip("boto3", reason="needs boto3, of the extra 'aws'")
+    (tmp_path / "config").write_text("no section\n", encoding="utf-8")
+    with pytest.raises(FetchError, match="Unable to parse config file"):
+        read_s3()
+
+
 def test_without_any_keys_requests_are_not_signed(s3):
     read_s3()
     assert "Authorization" not in s3.headers[-1]
