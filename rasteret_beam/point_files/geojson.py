@@ -39,6 +39,7 @@ def read_geojson(store: Store, uri: str) -> pa.Table:
         text = stream.read().decode("utf-8-sig")
     try:
         features, declared = _features(text)
+        _check_types(features)
         rows = [dict(feature.get("properties") or {}) for feature in features]
         blobs = [_wkb(feature.get("geometry")) for feature in features]
         names = list(dict.fromkeys(name for row in rows for name in row))
@@ -81,6 +82,15 @@ def _features(text: str) -> tuple[list[dict[str, Any]], str]:
         return [parsed], crs.LONLAT
     msg = f"expected a FeatureCollection or features, got type {parsed.get('type')!r}"
     raise ValueError(msg)
+
+
+def _check_types(features: list[dict[str, Any]]) -> None:
+    """Refuses what is told to be something else: it would be a feature without a geometry."""
+    for number, feature in enumerate(features):
+        kind = feature.get("type", "Feature")
+        if kind != "Feature":
+            msg = f"number {number} is of type {kind!r}, expected a Feature in each place or line"
+            raise ValueError(msg)
 
 
 def _column(name: str, values: list[Any]) -> pa.Array:

@@ -196,6 +196,18 @@ def test_geojson_features_are_points_with_their_properties(tmp_path, lines):
     assert "point 2" in letters[1]
 
 
+@pytest.mark.parametrize(
+    "found", [{"type": "FeatureCollection", "features": FEATURES}, FEATURES[0]["geometry"]],
+    ids=lambda found: found["type"],
+)
+def test_a_line_of_geojson_that_is_no_feature_is_not_taken_for_one(tmp_path, found):
+    lines = "\n".join(map(json.dumps, [FEATURES[0], found]))
+    (tmp_path / "p.geojsonl").write_text(lines, encoding="utf-8")
+    told = f"number 1 is of type '{found['type']}', expected a Feature"
+    with pytest.raises(PointsError, match=told):
+        _read(tmp_path / "p.geojsonl", PointColumns())
+
+
 def test_a_property_may_hold_what_unicode_calls_a_line_end(tmp_path):
     feature = {**FEATURES[0], "properties": {"name": "a\u2028b"}}
     text = "\n".join(json.dumps(feature, ensure_ascii=False) for _ in range(2))
