@@ -16,7 +16,7 @@ from rasteret_beam.indexing.stac_files import StacFiles
 from rasteret_beam.indexing.tables import RecordTable
 from rasteret_beam.transforms import build_collection
 from rasteret_beam.yaml.choices import box, interval, mapping
-from rasteret_beam.yaml.errors import error_rows, output_of, refuse
+from rasteret_beam.yaml.errors import GOOD, error_rows, output_of, refuse
 
 _CATALOGUED = ("bbox", "date_range", "bands", "band_map", "url_rewrite")
 _CHOICES_OF = {
@@ -118,7 +118,7 @@ class BuildCollection(beam.PTransform):
         built = pbegin | "BuildCollection" >> self._build
         files = built.files | "Rows" >> beam.Map(_file_row).with_output_types(_ROW)
         if self._errors is not None:
-            return {"good": files, self._errors: error_rows(built.dead_letters)}
+            return {GOOD: files, self._errors: error_rows(built.dead_letters)}
         refuse(built.dead_letters)
         return files
 

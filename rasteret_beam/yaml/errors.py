@@ -10,6 +10,9 @@ from rasteret_beam.elements import DeadLetter
 from rasteret_beam.errors import OptionError
 from rasteret_beam.yaml.choices import mapping
 
+GOOD = "good"
+"""Output of the rows themselves, as Beam YAML names it where there are errors too."""
+
 ERROR_ROW = RowTypeConstraint.from_fields([("element", str), ("msg", str), ("stack", str)])
 
 
@@ -17,13 +20,16 @@ def output_of(error_handling: Mapping[str, Any] | None) -> str | None:
     """Gives the name of the output for errors.
 
     Raises:
-        OptionError: There is none, or more than a name.
+        OptionError: There is none, more than a name, or the name of the other output.
     """
     if error_handling is None:
         return None
     told = mapping(error_handling)
     if set(told) != {"output"} or not isinstance(told["output"], str):
         msg = f"error_handling is {told}, expected the name of an output, like {{output: errors}}"
+        raise OptionError(msg)
+    if told["output"] == GOOD:
+        msg = f"error_handling has output {GOOD!r}, which is that of the rows; name another"
         raise OptionError(msg)
     return str(told["output"])
 

@@ -11,7 +11,7 @@ from rasteret_beam.points import PointColumns
 from rasteret_beam.transforms import sample_points
 from rasteret_beam.transforms.rows import BatchPoints, ToRows
 from rasteret_beam.yaml.choices import box, interval
-from rasteret_beam.yaml.errors import error_rows, output_of, refuse
+from rasteret_beam.yaml.errors import GOOD, error_rows, output_of, refuse
 from rasteret_beam.yaml.rows import beam_row, sample_row
 
 
@@ -111,7 +111,7 @@ class SamplePoints(beam.PTransform):
         found = (read.dead_letters, sampled.dead_letters, sampled.unusable_records)
         letters = found | "Errors" >> beam.Flatten()
         if self._errors is not None:
-            return {"good": samples, self._errors: error_rows(letters)}
+            return {GOOD: samples, self._errors: error_rows(letters)}
         if not options.with_status:
             refuse(letters)
         return samples

@@ -190,6 +190,7 @@ def test_an_error_fails_a_pipeline_that_would_leave_it_out(place):
         ({"output": "o", "inputs": "a", "bbox": [1, 2, 3, 4]}, "bbox"),
         ({"output": "o", "stac": "a", "date_range": "2024"}, "START/END"),
         ({"output": "o", "stac": "a", "error_handling": {"threshold": 1}}, "output: errors"),
+        ({"output": "o", "stac": "a", "error_handling": {"output": "good"}}, "name another"),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused(how, told):
