@@ -9,6 +9,7 @@ import shapely
 
 from rasteret_beam.collection.boxes import geometry_boxes, overlaps_any
 from rasteret_beam.collection.records import available_bands
+from rasteret_beam.grid.crs import told
 from rasteret_beam.schema import METADATA_SUFFIX
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class RecordView:
     @property
     def crs(self) -> int | None:
         """EPSG code of the raster, as the row has it."""
-        code = self._value("proj:epsg")
+        code = told(self._value("proj:epsg"))
         return None if code is None else int(code)
 
     @property

@@ -342,6 +342,13 @@ def test_a_record_with_nulls_is_read(table):
     assert not record.intersects((-180, -90, 180, 90))
 
 
+def test_a_records_code_may_be_a_float_and_missing_as_pandas_holds_one(table):
+    at = table.column_names.index("proj:epsg")
+    codes = table.set_column(at, "proj:epsg", pa.array([32631.0, float("nan"), 32631.0]))
+    records = Collection.from_arrow(codes).iterate_records()
+    assert [record.crs for record in records] == [32631, None, 32631]
+
+
 def test_a_record_intersects_by_bbox_touching_included(collection):
     record = collection.get_first_record()
     xmin, ymin, xmax, ymax = record.bbox
