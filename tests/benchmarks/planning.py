@@ -201,7 +201,7 @@ def run(arguments):
         collection=arguments.collection, join=arguments.join,
         options=SampleOptions(bands=BANDS, match=arguments.match),
     )
-    planned, _ = sample._plan(read.points)
+    planned, _ = sample.plan(read.points)
     _ = planned | "Count" >> beam.ParDo(Count())
     joined = any("GroupByCell" in label for label in pipeline.applied_labels)
     result = pipeline.run()
