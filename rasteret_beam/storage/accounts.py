@@ -160,13 +160,12 @@ def _boto() -> Any:  # noqa: ANN401 -- of a library that may be missing
     """
     if importlib.util.find_spec("boto3") is None:
         return None
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 -- may be missing
     from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415 -- may be missing
 
     try:
         return Boto3CredentialProvider()
-    except BotoCoreError as error:
-        msg = f"boto3 cannot use the AWS credentials that are named: {error}"
-        raise FetchError(msg) from error
     except ValueError:  # it found none
         return None
+    except Exception as error:  # noqa: BLE001 -- botocore's own, which may be missing
+        msg = f"boto3 cannot use the AWS credentials that are named: {error}"
+        raise FetchError(msg) from error

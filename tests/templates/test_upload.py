@@ -106,8 +106,7 @@ def test_the_package_imports_nothing_that_it_does_not_need():
     providers = importlib.metadata.packages_distributions()
     needed = {name for name in others if _needs() & set(providers.get(name, ()))}
     assert {"apache_beam", "pyarrow", "numpy"} <= needed
-    # boto3's errors are known where boto3 is installed, which is asked for first.
-    assert others == needed | {"botocore"}
+    assert others == needed
 
 
 def test_the_image_is_checked_and_starts_as_a_worker():
