@@ -166,6 +166,6 @@ def _boto() -> Any:  # noqa: ANN401 -- of a library that may be missing
         return Boto3CredentialProvider()
     except ValueError:  # it found none
         return None
-    except Exception as error:  # noqa: BLE001 -- botocore's own, which may be missing
+    except Exception as error:
         msg = f"boto3 cannot use the AWS credentials that are named: {error}"
         raise FetchError(msg) from error
