@@ -13,7 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import AsIter, AsSingleton
 
 from rasteret_beam.elements import DeadLetter
-from rasteret_beam.errors import OptionError, OutputError
+from rasteret_beam.errors import OptionError
 from rasteret_beam.indexing.layout import Layout, Shard, Sketch
 from rasteret_beam.indexing.parts import collection_schema, write_part
 from rasteret_beam.indexing.rows import IndexedItem
@@ -23,6 +23,7 @@ from rasteret_beam.transforms._displayed import Displayed
 from rasteret_beam.transforms._folders import (
     create_file,
     delete,
+    give_way,
     matches,
     put_in_place,
     remove,
@@ -252,8 +253,4 @@ class _PublishFn(beam.DoFn):
         }  # fmt: skip
         others = sorted(name for name, _ in found.items() ^ sizes.items())
         if others:
-            msg = (
-                f"{redact(self._folder)}: {others[0]} is not as this build left it: another one "
-                "writes to this folder, or did until now; run one at a time, and this one again"
-            )
-            raise OutputError(msg)
+            give_way(self._folder, f"{others[0]} is not as this build left it")

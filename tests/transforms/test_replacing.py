@@ -89,7 +89,7 @@ def test_a_build_beside_which_another_one_ended_does_not_end_well(
     try:
         build(source_of(scenes[0]), tmp_path / "c")
     except Exception as error:  # noqa: BLE001 -- what Beam makes of it
-        assert "another one writes to this folder" in str(error)  # noqa: PT017 -- or it ends well
+        assert "another run writes to this folder" in str(error)  # noqa: PT017 -- or it ends well
     else:
         assert ids(tmp_path / "c") == ["a_20240501"]
 
